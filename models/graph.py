@@ -1,0 +1,130 @@
+"""Genotypes as graphs: what the VGAE encodes and decodes."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from models.genotype import ContinuousGenotype, legal_predecessors
+from models.search_space import CELLS, SearchSpace
+
+KINDS = ("input", "intermediate", "output")
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A batch of graphs, each the two cells of a genotype joined without an edge between them.
+
+    Nodes are numbered cell by cell, the normal cell first. The edge from predecessor `i` to node `j`
+    stands at `[i, j]`. Edges into the output nodes are identity (`skip_connect`).
+
+    Args:
+        kinds: int64 `[nodes]`, an index of `KINDS`; the same for every graph of a space (F_N).
+        adjacency: float32 `[batch, nodes, nodes]`, 1 where there is an edge (A). An edge of a
+            continuous genotype counts as `predecessors` times its share of the weights into its node,
+            at most 1, so that a discrete genotype is the special case.
+        operations: float32 `[batch, nodes, nodes, operations]`, one-hot, or a mixture for a
+            continuous genotype; 0 where there is no edge (F_E).
+    """
+
+    kinds: Tensor
+    adjacency: Tensor
+    operations: Tensor
+
+    def __len__(self) -> int:
+        return self.adjacency.shape[0]
+
+    def to(self, device: torch.device | str) -> "Graph":
+        """The same batch on another device."""
+        return Graph(self.kinds.to(device), self.adjacency.to(device), self.operations.to(device))
+
+    def to_pyg(self, position: int) -> Data:
+        """One graph of the batch for PyG: `x` (kinds), `edge_index`, `edge_attr` (operations)."""
+        source, target = self.adjacency[position].nonzero(as_tuple=True)
+        return Data(
+            x=self.kinds,
+            edge_index=torch.stack([source, target]),
+            edge_attr=self.operations[position, source, target],
+        )
+
+
+def node_kinds(space: SearchSpace) -> Tensor:
+    """int64 `[nodes]`: the kind of every node of the joined graph."""
+    cell = [0] * space.inputs + [1] * space.intermediates + [2]
+    return torch.tensor(cell * len(CELLS))
+
+
+def legal_edges(space: SearchSpace) -> Tensor:
+    """int64 `[2, edges]`: every (predecessor, node) pair of the joined graph that can be chosen."""
+    offsets = [cell * space.nodes_per_cell for cell in range(len(CELLS))]
+    pairs = [(i + offset, j + offset) for offset in offsets for i, j in space.edges]
+    return torch.tensor(pairs).T.contiguous()
+
+
+def from_tensor(genotypes: Tensor, space: SearchSpace) -> Graph:
+    """The graphs of discrete genotypes in the form of `genotype.to_tensor`."""
+    batch = genotypes.shape[0]
+    operation, predecessor = genotypes.flatten(1, 3).unbind(-1)  # [batch, cell * node * slot]
+    cell, node, _ = torch.meshgrid(
+        torch.arange(len(CELLS)),
+        torch.arange(space.intermediates),
+        torch.arange(space.predecessors),
+        indexing="ij",
+    )
+    offset = (cell * space.nodes_per_cell).flatten()
+    target = (offset + space.inputs + node.flatten()).expand(batch, -1)
+    graph = _with_outputs(batch, space)
+    row = torch.arange(batch)[:, None]
+    graph.adjacency[row, predecessor + offset, target] = 1.0
+    graph.operations[row, predecessor + offset, target, operation] = 1.0
+    return graph
+
+
+def from_continuous(genotypes: list[ContinuousGenotype], space: SearchSpace) -> Graph:
+    """The graphs of continuous genotypes: every legal edge, with its weight and its mixture."""
+    graph = _with_outputs(len(genotypes), space)
+    source, target = legal_edges(space)
+    edges = torch.tensor([[*g.normal_edges, *g.reduce_edges] for g in genotypes])
+    mixtures = torch.tensor([[*g.normal, *g.reduce] for g in genotypes])
+    graph.adjacency[:, source, target] = (edges * space.predecessors).clamp(max=1.0)
+    graph.operations[:, source, target] = mixtures
+    return graph
+
+
+def to_tensor(graph: Graph, space: SearchSpace) -> Tensor:
+    """The legal genotypes nearest to a batch of (possibly soft) graphs.
+
+    Each intermediate node keeps the `predecessors` legal edges of the largest adjacency, each with
+    its largest operation other than `none`. On graphs of discrete genotypes this is the inverse of
+    `from_tensor`; on a decoder's scores it is the decoding rule of VGAE-NAS, and always legal.
+
+    Returns:
+        int64 in the form of `genotype.to_tensor`, on the CPU.
+    """
+    size, first = space.nodes_per_cell, space.inputs
+    adjacency, operations = graph.adjacency.cpu(), graph.operations.cpu()
+    legal = legal_predecessors(space)  # [node, predecessor]
+    width = legal.shape[1]
+    choices = torch.tensor(space.choices)
+    cells = []
+    for offset in range(0, space.nodes, size):
+        sources, targets = slice(offset, offset + width), slice(offset + first, offset + size - 1)
+        # [batch, node, predecessor]; finite, so that no legal edge can tie with an illegal one
+        scores = torch.nan_to_num(adjacency[:, sources, targets].transpose(1, 2))
+        scores = scores.masked_fill(~legal, -torch.inf)
+        kept = scores.topk(space.predecessors, dim=-1).indices.sort(dim=-1).values
+        best = operations[:, sources, targets][..., choices].argmax(dim=-1).transpose(1, 2)
+        cells.append(torch.stack([choices[best.gather(2, kept)], kept], dim=-1))
+    return torch.stack(cells, dim=1)
+
+
+def _with_outputs(batch: int, space: SearchSpace) -> Graph:
+    nodes, size = space.nodes, space.nodes_per_cell
+    adjacency = torch.zeros(batch, nodes, nodes)
+    operations = torch.zeros(batch, nodes, nodes, len(space.operations))
+    for output in range(size - 1, nodes, size):
+        into = slice(output - space.intermediates, output)
+        adjacency[:, into, output] = 1.0
+        operations[:, into, output, space.operation("skip_connect")] = 1.0
+    return Graph(node_kinds(space), adjacency, operations)

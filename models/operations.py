@@ -1,0 +1,103 @@
+"""The candidate operations of the `darts` space (Liu, Simonyan, Yang, 2019, section 3.1).
+
+Every operation maps float `[batch, channels, height, width]` to the same shape, or to half the
+height and width (rounded up) at stride 2.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ReLUConvBN(nn.Sequential):
+    """ReLU, convolution, batch normalisation."""
+
+    def __init__(self, inputs: int, outputs: int, affine: bool = True) -> None:
+        super().__init__(
+            nn.ReLU(),
+            nn.Conv2d(inputs, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs, affine=affine),
+        )
+
+
+class DilatedConv(nn.Sequential):
+    """ReLU, depthwise convolution with dilation 2, pointwise convolution, batch normalisation."""
+
+    def __init__(self, channels: int, kernel: int, stride: int, affine: bool = True) -> None:
+        super().__init__(nn.ReLU(), *_separable(channels, kernel, stride, dilation=2, affine=affine))
+
+
+class SeparableConv(nn.Sequential):
+    """Twice: ReLU, depthwise convolution, pointwise convolution, batch normalisation.
+
+    Only the first depthwise convolution has the stride.
+    """
+
+    def __init__(self, channels: int, kernel: int, stride: int, affine: bool = True) -> None:
+        super().__init__(
+            nn.ReLU(),
+            *_separable(channels, kernel, stride, dilation=1, affine=affine),
+            nn.ReLU(),
+            *_separable(channels, kernel, 1, dilation=1, affine=affine),
+        )
+
+
+class FactorizedReduce(nn.Module):
+    """Halves height and width by two pointwise convolutions of stride 2, one shifted by a pixel.
+
+    Together they read every pixel (on odd sizes the shifted one reads a border of zeros).
+    """
+
+    def __init__(self, inputs: int, outputs: int, affine: bool = True) -> None:
+        super().__init__()
+        self.even = nn.Conv2d(inputs, outputs // 2, 1, stride=2, bias=False)
+        self.odd = nn.Conv2d(inputs, outputs - outputs // 2, 1, stride=2, bias=False)
+        self.norm = nn.BatchNorm2d(outputs, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(x)
+        out: Tensor = self.norm(torch.cat([self.even(x), self.odd(shift_pixel(x))], dim=1))
+        return out
+
+
+def shift_pixel(x: Tensor) -> Tensor:
+    """`x` moved up and left by one pixel; odd sizes are filled with a border of zeros."""
+    height, width = x.shape[-2:]
+    if height % 2 or width % 2:
+        x = F.pad(x, (0, width % 2, 0, height % 2))
+    return x[..., 1:, 1:]
+
+
+def _separable(channels: int, kernel: int, stride: int, dilation: int, affine: bool) -> list[nn.Module]:
+    padding = dilation * (kernel - 1) // 2
+    depthwise = nn.Conv2d(
+        channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False
+    )
+    pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+    return [depthwise, pointwise, nn.BatchNorm2d(channels, affine=affine)]
+
+
+def _skip(channels: int, stride: int, affine: bool) -> nn.Module:
+    return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine)
+
+
+def _average_pool(channels: int, stride: int, affine: bool) -> nn.Module:
+    return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+
+
+def _max_pool(channels: int, stride: int, affine: bool) -> nn.Module:
+    return nn.MaxPool2d(3, stride, padding=1)
+
+
+OPERATIONS: dict[str, Callable[[int, int, bool], nn.Module]] = {
+    "max_pool_3x3": _max_pool,
+    "avg_pool_3x3": _average_pool,
+    "skip_connect": _skip,
+    "sep_conv_3x3": lambda channels, stride, affine: SeparableConv(channels, 3, stride, affine),
+    "sep_conv_5x5": lambda channels, stride, affine: SeparableConv(channels, 5, stride, affine),
+    "dil_conv_3x3": lambda channels, stride, affine: DilatedConv(channels, 3, stride, affine),
+    "dil_conv_5x5": lambda channels, stride, affine: DilatedConv(channels, 5, stride, affine),
+}
+"""Operation by name: (channels, stride, affine) to a module. `none` is the absence of one."""
