@@ -1,0 +1,196 @@
+"""Training a genotype's network from scratch on a data set."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Ge, Gt, Le, Lt
+from torch import Tensor, nn
+
+from models.data import DataError, ImageData, augment, normalise, require_size, shuffled
+from models.genotype import Genotype
+from models.network import Network, count_macs
+from models.search import NonFiniteLoss
+from models.search_space import SearchSpace
+
+AUXILIARY_WEIGHT = 0.4
+"""Of the auxiliary head's loss (Liu, Simonyan, Yang, 2019, appendix A.2.1)."""
+
+
+@dataclass(frozen=True)
+class TrainRecipe:
+    """All hyper-parameters of a training.
+
+    `crop_padding` is in pixels; `train_images` limits the training split, `None` takes all of it.
+    """
+
+    channels: Annotated[int, Ge(2), Le(512)] = 36
+    cells: Annotated[int, Ge(1), Le(40)] = 20
+    epochs: Annotated[int, Ge(1), Le(2000)] = 50
+    batch_size: Annotated[int, Ge(2), Le(4096)] = 256
+    learning_rate: Annotated[float, Gt(0), Le(10)] = 0.1
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
+    weight_decay: Annotated[float, Ge(0), Lt(1)] = 3e-4
+    gradient_clip: Annotated[float, Gt(0), Le(1000)] = 5.0
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
+    drop_path: Annotated[float, Ge(0), Lt(1)] = 0.0
+    auxiliary: bool = False
+    crop_padding: Annotated[int, Ge(0), Le(32)] = 4
+    flip: bool = True
+    train_images: Annotated[int, Ge(2)] | None = None
+
+
+RECIPES: dict[str, TrainRecipe] = {
+    # table 1 of the VGAE-NAS paper, with the depth and width that give its model sizes
+    "paper-small": TrainRecipe(),
+    # under a minute for digits on two cores
+    "quick": TrainRecipe(
+        channels=16,
+        cells=5,
+        epochs=16,
+        batch_size=96,
+        learning_rate=0.05,
+        crop_padding=1,
+        flip=False,
+        train_images=10_000,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class TrainEpoch:
+    """One epoch of a training as it is reported; accuracies in percent."""
+
+    epoch: int
+    loss: float
+    accuracy: float
+    test_accuracy: float
+    test_top5: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+class Training:
+    """One training, epoch by epoch: SGD with a cosine from the learning rate to 0.
+
+    Args:
+        genotype, space: the network's cells.
+        data: the data set.
+        recipe: the hyper-parameters.
+        seed: decides everything random.
+        device: where it runs.
+
+    Raises:
+        DataError: the data set does not suit the recipe.
+    """
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        space: SearchSpace,
+        data: ImageData,
+        recipe: TrainRecipe,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        require_size(data.image_size, recipe.cells)
+        data = data.limited(recipe.train_images, seed)
+        if len(data.train_images) < 2:
+            raise DataError("has fewer than 2 training images")
+        self.recipe, self.seed, self.device = recipe, seed, device
+        self.statistics = tuple(part.to(device) for part in data.statistics())
+        self.data = data.to(device)
+        torch.manual_seed(seed)
+        self.net = Network(
+            genotype,
+            space,
+            data.channels,
+            len(data.classes),
+            recipe.channels,
+            recipe.cells,
+            recipe.auxiliary,
+            recipe.drop_path,
+        ).to(device, memory_format=torch.channels_last)
+        self.optimizer = torch.optim.SGD(
+            self.net.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
+        )
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, recipe.epochs)
+        self.epoch = 0
+
+    def run_epoch(self, between_steps: Callable[[], None]) -> TrainEpoch:
+        """One more epoch. What `between_steps` raises ends it, and the epoch is lost."""
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch + 1)
+        torch.manual_seed(self.seed * 100_003 + self.epoch + 1)  # drop path draws from the global stream
+        self.net.train()
+        totals, seen = torch.zeros(2, device=self.device), 0
+        for rows in shuffled(len(self.data.train_images), self.recipe.batch_size, generator):
+            between_steps()
+            rows = rows.to(self.device)
+            images = augment(self.data.train_images[rows], self.recipe.crop_padding, self.recipe.flip, generator)
+            labels = self.data.train_labels[rows]
+            loss, right = self._step(normalise(images, self.statistics), labels)
+            totals += torch.stack([loss * len(labels), right])
+            seen += len(labels)
+        self.schedule.step()
+        self.epoch += 1
+        total, right = totals.tolist()
+        if total != total or total in (float("inf"), float("-inf")):
+            raise NonFiniteLoss(self.epoch, "the training loss is not finite; try a smaller learning_rate")
+        test_accuracy, test_top5 = self.test(between_steps)
+        return TrainEpoch(self.epoch, total / seen, 100 * right / seen, test_accuracy, test_top5)
+
+    @torch.no_grad()
+    def test(self, between_steps: Callable[[], None]) -> tuple[float, float]:
+        """Top-1 and top-5 accuracy on the test split, in percent."""
+        self.net.eval()
+        size = max(self.recipe.batch_size, 256)
+        right = torch.zeros(2, device=self.device)
+        for images, labels in zip(
+            self.data.test_images.split(size), self.data.test_labels.split(size), strict=True
+        ):
+            between_steps()
+            logits, _ = self.net(self._input(normalise(images, self.statistics)))
+            hits = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+            right += torch.stack([hits[:, 0].sum(), hits.sum()])
+        top1, top5 = (100 * right / len(self.data.test_labels)).tolist()
+        return top1, top5
+
+    def parameters(self) -> int:
+        """Trainable parameters, auxiliary head not counted."""
+        head = self.net.auxiliary
+        unused = sum(p.numel() for p in head.parameters()) if head is not None else 0
+        return sum(p.numel() for p in self.net.parameters()) - unused
+
+    def macs(self) -> int:
+        """Multiply-accumulate operations of one image."""
+        return count_macs(self.net, self.data.channels, self.data.image_size)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that `load_state_dict` needs to go on bit for bit."""
+        parts = (self.net, self.optimizer, self.schedule)
+        return {"epoch": self.epoch, "parts": [part.state_dict() for part in parts]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes back to the end of the epoch at which the state was taken."""
+        for part, values in zip((self.net, self.optimizer, self.schedule), state["parts"], strict=True):
+            part.load_state_dict(values)
+        self.epoch = state["epoch"]
+
+    def _step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        self.optimizer.zero_grad(set_to_none=True)
+        logits, auxiliary = self.net(self._input(images))
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        total = loss
+        if auxiliary is not None:
+            total = loss + AUXILIARY_WEIGHT * F.cross_entropy(auxiliary, labels)
+        total.backward()
+        nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.gradient_clip)
+        self.optimizer.step()
+        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+
+    def _input(self, images: Tensor) -> Tensor:
+        return images.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,326 @@
+"""Architecture search: a data set, a search space and a recipe in; epochs and a genotype out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Ge, Gt, Le, Lt
+from torch import Tensor, nn
+
+from models.data import DataError, ImageData, augment, normalise, require_size, shuffled
+from models.genotype import ContinuousGenotype, Genotype, discretise, from_tensor, random_tensor
+from models.search_space import SearchSpace
+from models.supernet import Supernet
+
+Fraction = Annotated[float, Ge(0), Lt(1)]
+Rate = Annotated[float, Gt(0), Le(10)]
+
+
+@dataclass(frozen=True)
+class SearchRecipe:
+    """All hyper-parameters of a search.
+
+    The architecture (alphas and betas) rests for the first `warmup_epochs`. `crop_padding` is in
+    pixels; `train_images` limits the training split, `None` takes all of it.
+    """
+
+    channels: Annotated[int, Ge(4), Le(256)] = 16
+    cells: Annotated[int, Ge(1), Le(40)] = 8
+    partial: Annotated[int, Ge(2), Le(16)] = 4
+    epochs: Annotated[int, Ge(1), Le(1000)] = 50
+    warmup_epochs: Annotated[int, Ge(0), Le(1000)] = 15
+    batch_size: Annotated[int, Ge(2), Le(4096)] = 256
+    learning_rate: Rate = 0.1
+    momentum: Fraction = 0.9
+    weight_decay: Fraction = 3e-4
+    gradient_clip: Annotated[float, Gt(0), Le(1000)] = 5.0
+    alpha_learning_rate: Rate = 3e-4
+    alpha_beta1: Fraction = 0.5
+    alpha_beta2: Fraction = 0.999
+    alpha_weight_decay: Fraction = 1e-3
+    crop_padding: Annotated[int, Ge(0), Le(32)] = 4
+    flip: bool = True
+    train_images: Annotated[int, Ge(4)] | None = None
+
+
+RECIPES: dict[str, SearchRecipe] = {
+    # table 1 of the VGAE-NAS paper
+    "paper-small": SearchRecipe(),
+    # minutes on two cores: a real search, too short to be a good one
+    "quick": SearchRecipe(
+        channels=16,
+        cells=5,
+        epochs=10,
+        warmup_epochs=3,
+        batch_size=64,
+        alpha_learning_rate=2e-2,
+        crop_padding=1,
+        flip=False,
+        train_images=4_000,
+    ),
+}
+
+
+class NonFiniteLoss(ArithmeticError):
+    """A loss that is no longer a number.
+
+    Args:
+        epoch: in which it came, from 1.
+        cause: which loss, and what usually helps.
+    """
+
+    def __init__(self, epoch: int, cause: str) -> None:
+        super().__init__(f"epoch {epoch}: {cause}")
+        self.epoch, self.cause = epoch, cause
+
+
+@dataclass(frozen=True)
+class SearchEpoch:
+    """One epoch of a search as it is reported.
+
+    Args:
+        epoch: from 1.
+        loss, accuracy: of the weight half (accuracy in percent).
+        search_accuracy: of the architecture half, in percent.
+        entropy: of the softmax of alphas, mean over the edges, in nats.
+        skip_connections: in each cell of the genotype at this point.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    search_accuracy: float
+    entropy: float
+    skip_connections: dict[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+class Search(ABC):
+    """One search, epoch by epoch; another method is another subclass in `METHODS`.
+
+    Args:
+        data: the data set, of which only the training split is read.
+        space: the search space.
+        recipe: the hyper-parameters.
+        seed: decides everything random.
+        device: where it runs.
+
+    Raises:
+        DataError: the data set does not suit the recipe.
+    """
+
+    def __init__(
+        self, data: ImageData, space: SearchSpace, recipe: SearchRecipe, seed: int, device: torch.device
+    ) -> None:
+        self.space, self.recipe, self.seed, self.device = space, recipe, seed, device
+        self.epoch = 0
+
+    @property
+    @abstractmethod
+    def epochs(self) -> int:
+        """How many epochs the whole search has."""
+
+    @abstractmethod
+    def run_epoch(self, between_steps: Callable[[], None]) -> SearchEpoch:
+        """One more epoch. What `between_steps` raises ends it, and the epoch is lost."""
+
+    @abstractmethod
+    def genotype(self) -> Genotype:
+        """The discrete genotype at this point."""
+
+    @abstractmethod
+    def continuous(self) -> ContinuousGenotype | None:
+        """The continuous genotype at this point, if the method has one."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """All that `load_state_dict` needs to go on bit for bit."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes back to the end of the epoch at which the state was taken."""
+
+
+class RandomSearch(Search):
+    """Uniform legal genotypes, the paper's other source of encoder inputs. One epoch, no training."""
+
+    epochs = 1
+
+    def run_epoch(self, between_steps: Callable[[], None]) -> SearchEpoch:
+        between_steps()
+        self.epoch = 1
+        skips = self.genotype().count("skip_connect")
+        return SearchEpoch(1, 0.0, 0.0, 0.0, 0.0, skips)
+
+    def genotype(self) -> Genotype:
+        generator = torch.Generator().manual_seed(self.seed)
+        return from_tensor(random_tensor(1, self.space, generator), self.space)[0]
+
+    def continuous(self) -> None:
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self.epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.epoch = state["epoch"]
+
+
+class PCDARTSSearch(Search):
+    """PC-DARTS: bilevel, first order, with partial channels and edge normalisation (Xu et al., 2020).
+
+    Half of the training split trains the weights by SGD, the other half alphas and betas by Adam.
+    """
+
+    def __init__(
+        self, data: ImageData, space: SearchSpace, recipe: SearchRecipe, seed: int, device: torch.device
+    ) -> None:
+        super().__init__(data, space, recipe, seed, device)
+        data = data.limited(recipe.train_images, seed)
+        _require_searchable(data, recipe)
+        order = torch.randperm(len(data.train_images), generator=self._generator(0))
+        half = len(order) // 2
+        images, labels = data.train_images.to(device), data.train_labels.to(device)
+        self.weight_half = images[order[:half]], labels[order[:half]]
+        self.alpha_half = images[order[half:]], labels[order[half:]]
+        self.statistics = tuple(part.to(device) for part in data.statistics())
+        torch.manual_seed(seed)
+        self.net = Supernet(
+            space, data.channels, len(data.classes), recipe.channels, recipe.cells, recipe.partial
+        ).to(device)
+        self.weight_optimizer = torch.optim.SGD(
+            self.net.weights(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
+        )
+        self.alpha_optimizer = torch.optim.Adam(
+            self.net.architecture(),
+            recipe.alpha_learning_rate,
+            (recipe.alpha_beta1, recipe.alpha_beta2),
+            weight_decay=recipe.alpha_weight_decay,
+        )
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.weight_optimizer, recipe.epochs)
+
+    @property
+    def epochs(self) -> int:
+        return self.recipe.epochs
+
+    def run_epoch(self, between_steps: Callable[[], None]) -> SearchEpoch:
+        generator = self._generator(self.epoch + 1)
+        searching = self.epoch >= self.recipe.warmup_epochs
+        self.net.train()
+        # on the device until the end of the epoch: loss, right in the weight half, right in the other
+        totals, seen = torch.zeros(3, device=self.device), [0, 0]
+        alpha_batches = self._endless(generator)
+        for batch in shuffled(len(self.weight_half[0]), self.recipe.batch_size, generator):
+            between_steps()
+            if searching:
+                logits, labels = self._alpha_step(*self._batch(self.alpha_half, next(alpha_batches), generator))
+                totals[2] += (logits.argmax(1) == labels).sum()
+                seen[1] += len(labels)
+            loss, logits, labels = self._weight_step(*self._batch(self.weight_half, batch, generator))
+            totals[0] += loss * len(labels)
+            totals[1] += (logits.argmax(1) == labels).sum()
+            seen[0] += len(labels)
+        self.schedule.step()
+        self.epoch += 1
+        total, right, search_right = totals.tolist()
+        if total != total or total in (float("inf"), float("-inf")):
+            raise NonFiniteLoss(self.epoch, "the training loss is not finite; try a smaller learning_rate")
+        accuracy = 100 * search_right / seen[1] if searching else self._search_accuracy()
+        return SearchEpoch(
+            self.epoch,
+            loss=total / seen[0],
+            accuracy=100 * right / seen[0],
+            search_accuracy=accuracy,
+            entropy=self._entropy(),
+            skip_connections=self.genotype().count("skip_connect"),
+        )
+
+    def genotype(self) -> Genotype:
+        return discretise(self.continuous(), self.space)
+
+    def continuous(self) -> ContinuousGenotype:
+        return self.net.continuous()
+
+    def state_dict(self) -> dict[str, Any]:
+        parts = (self.net, self.weight_optimizer, self.alpha_optimizer, self.schedule)
+        return {"epoch": self.epoch, "parts": [part.state_dict() for part in parts]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        parts = (self.net, self.weight_optimizer, self.alpha_optimizer, self.schedule)
+        for part, values in zip(parts, state["parts"], strict=True):
+            part.load_state_dict(values)
+        self.epoch = state["epoch"]
+
+    def _alpha_step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.net(images)
+        parameters = self.net.architecture()
+        # only what leads to alphas and betas is differentiated: first order needs no weight gradient
+        gradients = torch.autograd.grad(F.cross_entropy(logits, labels), parameters)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        nn.utils.clip_grad_norm_(parameters, self.recipe.gradient_clip)
+        self.alpha_optimizer.step()
+        return logits.detach(), labels
+
+    def _weight_step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        parameters = self.net.weights()
+        logits = self.net(images)
+        loss = F.cross_entropy(logits, labels)
+        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            parameter.grad = gradient
+        nn.utils.clip_grad_norm_(parameters, self.recipe.gradient_clip)
+        self.weight_optimizer.step()
+        return loss.detach(), logits.detach(), labels
+
+    @torch.no_grad()
+    def _search_accuracy(self) -> float:
+        """In percent, on the architecture half, while the architecture rests."""
+        images, labels = self.alpha_half
+        self.net.eval()
+        right = sum(
+            (self.net(normalise(x, self.statistics)).argmax(1) == y).sum()
+            for x, y in zip(images.split(self.recipe.batch_size), labels.split(self.recipe.batch_size), strict=True)
+        )
+        return 100 * float(right) / len(labels)
+
+    @torch.no_grad()
+    def _entropy(self) -> float:
+        weights = self.net.operation_weights()
+        return float(-(weights * weights.log()).sum(-1).mean())
+
+    def _batch(
+        self, half: tuple[Tensor, Tensor], rows: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        rows = rows.to(self.device)
+        images = augment(half[0][rows], self.recipe.crop_padding, self.recipe.flip, generator)
+        return normalise(images, self.statistics), half[1][rows]
+
+    def _endless(self, generator: torch.Generator) -> Iterator[Tensor]:
+        while True:
+            yield from shuffled(len(self.alpha_half[0]), self.recipe.batch_size, generator)
+
+    def _generator(self, stream: int) -> torch.Generator:
+        """A stream of its own for every epoch, so that a resumed search draws the same numbers."""
+        return torch.Generator().manual_seed(self.seed * 100_003 + stream)
+
+
+METHODS: dict[str, type[Search]] = {"pc-darts": PCDARTSSearch, "random": RandomSearch}
+
+
+def _require_searchable(data: ImageData, recipe: SearchRecipe) -> None:
+    require_size(data.image_size, recipe.cells)
+    if len(data.classes) < 2:
+        raise DataError(f"has {len(data.classes)} class; a search needs at least 2")
+    if len(data.train_images) < 2 * recipe.batch_size:
+        raise DataError(
+            f"has {len(data.train_images)} training images; a search with batch_size "
+            f"{recipe.batch_size} needs at least {2 * recipe.batch_size}, half of them for each level"
+        )
+    if recipe.channels % recipe.partial:
+        raise DataError(f"channels ({recipe.channels}) must be a multiple of partial ({recipe.partial})")

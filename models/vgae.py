@@ -1,0 +1,323 @@
+"""The variational graph auto-encoder over genotypes (Hemmi, Tanigaki, Onishi, 2025, section 3).
+
+Every graph of a space has the same 14 nodes, so a batch is dense: `[batch, nodes, nodes]`. The dense
+layers equal PyG's `GATConv` and `GCNConv` on the same graphs.
+
+How sums and means are taken: reconstruction is a mean over the edges plus a mean over the pairs
+without one, the edge classifier's loss a mean over the edges, and the KL term a mean over nodes
+divided by the number of nodes, all as PyG's `VGAE` has them. With sums, or with the KL term not
+divided, KL outweighs the rest and the decoder reconstructs nothing.
+"""
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Ge, Gt, Le
+from torch import Tensor, nn
+
+from models.graph import KINDS, Graph, legal_edges, node_kinds
+from models.search_space import SearchSpace
+
+MAX_LOGSTD = 10.0
+"""Above it, a standard deviation is cut off, as in PyG."""
+
+
+@dataclass(frozen=True)
+class LatentRecipe:
+    """All hyper-parameters of a latent space.
+
+    `encoder` is one of the paper's two. `positions`, `incoming`, `directed` and `exclusive` are the
+    additions beyond the paper; `docs/latent-space.md` says what each one does and bought.
+    """
+
+    encoder: Literal["gat-gcn", "gcn"] = "gat-gcn"
+    embedding: Annotated[int, Ge(1), Le(256)] = 16
+    hidden: Annotated[int, Ge(1), Le(1024)] = 32
+    heads: Annotated[int, Ge(1), Le(16)] = 4
+    latent_dimension: Annotated[int, Ge(1), Le(64)] = 4
+    max_epochs: Annotated[int, Ge(1), Le(500_000)] = 500_000
+    early_end: bool = False
+    learning_rate: Annotated[float, Gt(0), Le(1)] = 1e-3
+    learning_rate_min: Annotated[float, Ge(0), Le(1)] = 2.5e-4
+    positive_weight: Annotated[float, Ge(0), Le(1000)] = 2.0
+    negative_weight: Annotated[float, Ge(0), Le(1000)] = 1.0
+    edge_weight: Annotated[float, Ge(0), Le(1000)] = 0.5
+    kl_weight: Annotated[float, Ge(0), Le(1000)] = 1.0
+    positions: bool = False
+    incoming: bool = False
+    directed: bool = False
+    exclusive: bool = False
+
+
+PRESETS: dict[str, LatentRecipe] = {
+    "paper": LatentRecipe(),
+    "paper-gcn": LatentRecipe(encoder="gcn"),
+    "default": LatentRecipe(
+        embedding=32,
+        hidden=64,
+        max_epochs=20_000,
+        early_end=True,
+        learning_rate=3e-3,
+        kl_weight=0.1,
+        positions=True,
+        incoming=True,
+        directed=True,
+        exclusive=True,
+    ),
+}
+
+
+class DenseGAT(nn.Module):
+    """Graph attention (Veličković et al., 2018) with edge features, as PyG's `GATConv` computes it.
+
+    `h_j = sum_i a_ij W x_i + b`, where `a_ij` is the softmax over the predecessors `i` of `j` (and
+    `j` itself) of `LeakyReLU(s·W x_i + t·W x_j + e_ij)`. On a continuous graph a predecessor counts
+    in the softmax by its adjacency. A self-loop has the mean edge score of the node's edges.
+
+    Args:
+        inputs, outputs: features of a node; `heads` divides `outputs`.
+        operations: of the space; each has one score a head, `e = a·V embedding`.
+    """
+
+    def __init__(self, inputs: int, outputs: int, heads: int) -> None:
+        super().__init__()
+        width = outputs // heads
+        self.weight = nn.Linear(inputs, heads * width, bias=False)
+        self.source = nn.Parameter(torch.empty(heads, width))
+        self.target = nn.Parameter(torch.empty(heads, width))
+        self.bias = nn.Parameter(torch.zeros(heads * width))
+        self.heads = heads
+        for parameter in (self.source, self.target):
+            nn.init.xavier_uniform_(parameter)
+        nn.init.xavier_uniform_(self.weight.weight)
+
+    def forward(self, x: Tensor, adjacency: Tensor, scores: Tensor) -> Tensor:
+        """New features of every node.
+
+        Args:
+            x: `[batch, nodes, inputs]`.
+            adjacency: `[batch, nodes, nodes]`.
+            scores: `[batch, nodes, nodes, heads]`, of each edge's features; 0 where there is none.
+        """
+        h = self.weight(x).unflatten(-1, (self.heads, -1))  # [batch, node, head, width]
+        own = torch.eye(x.shape[1], device=x.device)
+        into = adjacency.sum(1, keepdim=True).clamp(min=1.0)
+        mean = (adjacency[..., None] * scores).sum(1, keepdim=True) / into[..., None]
+        scores = scores + own[..., None] * mean
+        logits = (h * self.source).sum(-1)[:, :, None] + (h * self.target).sum(-1)[:, None] + scores
+        logits = F.leaky_relu(logits, 0.2)
+        share = (adjacency + own)[..., None] * (logits - logits.amax(1, keepdim=True).detach()).exp()
+        attention = share / share.sum(1, keepdim=True)  # [batch, source, target, head]
+        return torch.einsum("bijh,bihw->bjhw", attention, h).flatten(2) + self.bias
+
+
+class DenseGCN(nn.Module):
+    """Graph convolution (Kipf, Welling, 2017), `D^-1/2 (A + I) D^-1/2 X W + b`, as PyG's `GCNConv`."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Linear(inputs, outputs, bias=False)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        nn.init.xavier_uniform_(self.weight.weight)
+
+    def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
+        """New features of every node, `[batch, nodes, outputs]`."""
+        looped = adjacency + torch.eye(x.shape[1], device=x.device)
+        scale = looped.sum(1).rsqrt()  # by in-degree, [batch, node]
+        return torch.einsum("bij,bi,bj,bif->bjf", looped, scale, scale, self.weight(x)) + self.bias
+
+
+class Encoder(nn.Module):
+    """Genotype graphs to the mean and log standard deviation of each node's latent (eq. 3)."""
+
+    def __init__(self, space: SearchSpace, recipe: LatentRecipe) -> None:
+        super().__init__()
+        self.recipe = recipe
+        hidden = recipe.hidden
+        self.kind = nn.Embedding(len(KINDS), recipe.embedding)
+        self.operation = nn.Embedding(len(space.operations), recipe.embedding)
+        self.gat: DenseGAT | None = None
+        if recipe.encoder == "gat-gcn":
+            self.gat = DenseGAT(recipe.embedding, hidden, recipe.heads)
+            self.edge = nn.Linear(recipe.embedding, hidden, bias=False)
+            self.edge_attention = nn.Parameter(torch.empty(recipe.heads, hidden // recipe.heads))
+            nn.init.xavier_uniform_(self.edge_attention)
+        else:
+            self.gcn = DenseGCN(recipe.embedding, hidden)
+        if recipe.positions:
+            self.position = nn.Embedding(space.nodes, recipe.embedding)
+        if recipe.incoming:
+            # one vector for every (predecessor, node, operation), in place of one for every operation
+            shape = (space.nodes, space.nodes, len(space.operations), hidden)
+            self.incoming = nn.Parameter(0.5 * torch.randn(shape))
+            self.direct = nn.Linear(hidden, 2 * recipe.latent_dimension)
+        self.mu = DenseGCN(hidden, recipe.latent_dimension)
+        self.logstd = DenseGCN(hidden, recipe.latent_dimension)
+
+    def forward(self, graph: Graph) -> tuple[Tensor, Tensor]:
+        """`mu` and `logstd`, each `[batch, nodes, latent dimension]`."""
+        x = self.kind(graph.kinds)
+        if self.recipe.positions:
+            x = x + self.position.weight
+        x = x.expand(len(graph), -1, -1)
+        if self.gat is not None:
+            features = self.edge(self.operation.weight).unflatten(-1, (self.recipe.heads, -1))
+            by_operation = (features * self.edge_attention).sum(-1)  # [operation, head]
+            h = self.gat(x, graph.adjacency, graph.operations @ by_operation)
+        else:
+            h = self.gcn(x, graph.adjacency)
+        h = F.relu(h)
+        mu, logstd = self.mu(h, graph.adjacency), self.logstd(h, graph.adjacency)
+        if self.recipe.incoming:
+            weighted = graph.operations * graph.adjacency[..., None]
+            own = torch.einsum("bijo,ijof->bjf", weighted, self.incoming)
+            direct_mu, direct_logstd = self.direct(F.relu(own)).chunk(2, dim=-1)
+            mu, logstd = mu + direct_mu, logstd + direct_logstd
+        return mu, logstd.clamp(max=MAX_LOGSTD)
+
+
+class Decoder(nn.Module):
+    """Latents to the score of every edge (eq. 4) and of every operation on it."""
+
+    def __init__(self, space: SearchSpace, recipe: LatentRecipe) -> None:
+        super().__init__()
+        self.recipe = recipe
+        inputs = recipe.latent_dimension
+        if recipe.positions:
+            self.position = nn.Embedding(space.nodes, recipe.embedding)
+            inputs += recipe.embedding
+        if recipe.directed:
+            self.source = _mlp(inputs, recipe.hidden, recipe.hidden)
+            self.target = _mlp(inputs, recipe.hidden, recipe.hidden)
+        # the classifier reads both ends of an edge; its first layer is split so as to act on nodes
+        self.classify_source = nn.Linear(inputs, recipe.hidden, bias=False)
+        self.classify_target = nn.Linear(inputs, recipe.hidden)
+        self.classify = nn.Linear(recipe.hidden, len(space.operations))
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of edges `[batch, nodes, nodes]` and operations `[batch, nodes, nodes, operations]`.
+
+        Args:
+            z: `[batch, nodes, latent dimension]`.
+        """
+        if self.recipe.positions:
+            z = torch.cat([z, self.position.weight.expand(len(z), -1, -1)], dim=-1)
+        source, target = (self.source(z), self.target(z)) if self.recipe.directed else (z, z)
+        edges = source @ target.transpose(1, 2)
+        pairs = self.classify_source(z)[:, :, None] + self.classify_target(z)[:, None]
+        return edges, self.classify(F.relu(pairs))
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Equations 5 to 7: the parts of the loss and their weighted sum, each a scalar."""
+
+    total: Tensor
+    positive: Tensor
+    negative: Tensor
+    edge: Tensor
+    kl: Tensor
+
+    def as_dict(self) -> dict[str, float]:
+        """For JSON, under the same names."""
+        return {name: float(getattr(self, name).detach()) for name in ("total", "positive", "negative", "edge", "kl")}
+
+
+class VGAE(nn.Module):
+    """Encoder, decoder and loss.
+
+    Args:
+        space: the search space of the genotypes.
+        recipe: the hyper-parameters.
+    """
+
+    legal: Tensor
+    none: Tensor
+    sets: Tensor
+    kinds: Tensor
+
+    def __init__(self, space: SearchSpace, recipe: LatentRecipe) -> None:
+        super().__init__()
+        self.space, self.recipe = space, recipe
+        self.encoder, self.decoder = Encoder(space, recipe), Decoder(space, recipe)
+        legal = torch.zeros(space.nodes, space.nodes, dtype=torch.bool)
+        legal[tuple(legal_edges(space))] = True
+        self.register_buffer("legal", legal, persistent=False)
+        none = torch.zeros(len(space.operations), dtype=torch.bool)
+        if "none" in space.operations:
+            none[space.operation("none")] = True
+        self.register_buffer("none", none, persistent=False)
+        # every set of predecessors that a node could have, [sets, predecessors]
+        sets = list(combinations(range(space.inputs + space.intermediates - 1), space.predecessors))
+        self.register_buffer("sets", torch.tensor(sets), persistent=False)
+        self.register_buffer("kinds", node_kinds(space), persistent=False)
+
+    def encode(self, graph: Graph) -> tuple[Tensor, Tensor]:
+        """`mu` and `logstd` of every node, `[batch, nodes, latent dimension]`."""
+        mu, logstd = self.encoder(graph)
+        return mu, logstd
+
+    def decode(self, z: Tensor) -> Graph:
+        """Scores as a soft graph; `graph.to_tensor` turns it into legal genotypes."""
+        edges, operations = self.decoder(z)
+        return Graph(self.kinds, edges, operations)
+
+    def loss(self, graph: Graph, noise: Tensor) -> Losses:
+        """The loss on a batch, with `z = mu + noise * exp(logstd)`.
+
+        Args:
+            graph: the batch, discrete or continuous.
+            noise: standard normal, `[batch, nodes, latent dimension]`.
+        """
+        mu, logstd = self.encode(graph)
+        edges, operations = self.decoder(mu + noise * logstd.exp())
+        recipe, adjacency = self.recipe, graph.adjacency
+        if recipe.exclusive:
+            positive, negative = self._exclusive(edges, adjacency), edges.new_zeros(())
+            operations = operations.masked_fill(self.none, -1e4)
+            weights = adjacency * self.legal
+        else:
+            absent = 1 - adjacency - torch.eye(adjacency.shape[1], device=edges.device)
+            positive = -(adjacency * F.logsigmoid(edges)).sum() / adjacency.sum()
+            negative = -(absent * F.logsigmoid(-edges)).sum() / absent.sum()
+            weights = adjacency
+        crossed = -(graph.operations * F.log_softmax(operations, dim=-1)).sum(-1)
+        edge = (weights * crossed).sum() / weights.sum()
+        nodes = mu.shape[1]
+        kl = -0.5 * (1 + 2 * logstd - mu**2 - (2 * logstd).exp()).sum(-1).mean() / nodes
+        total = (
+            recipe.positive_weight * positive
+            + recipe.negative_weight * negative
+            + recipe.edge_weight * edge
+            + recipe.kl_weight * kl
+        )
+        return Losses(total, positive, negative, edge, kl)
+
+    def _exclusive(self, edges: Tensor, adjacency: Tensor) -> Tensor:
+        """Cross-entropy of the predecessors of each node, given that there are so many.
+
+        Given its number of predecessors, a set `S` has probability proportional to
+        `exp(sum of the scores in S)`. So the best set is the best scores: decoding by the two best
+        predecessors is decoding at the mode, and every decoded graph is legal.
+        """
+        legal = self._windows(self.legal[None])
+        scores = self._windows(edges).masked_fill(~legal, -1e4)  # [batch, node, predecessor]
+        wanted = self._windows(adjacency) * legal
+        normaliser = scores[..., self.sets].sum(-1).logsumexp(-1)
+        return (normaliser - (wanted * scores).sum(-1)).mean()
+
+    def _windows(self, x: Tensor) -> Tensor:
+        """`[batch, nodes, nodes]` to `[batch, intermediate nodes of both cells, predecessor]`."""
+        size, first = self.space.nodes_per_cell, self.space.inputs
+        cells = [
+            x[:, offset : offset + size - 2, offset + first : offset + size - 1].transpose(1, 2)
+            for offset in range(0, self.space.nodes, size)
+        ]
+        return torch.cat(cells, dim=1)
+
+
+def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
