@@ -1,13 +1,15 @@
 """Genotypes as graphs: what the VGAE encodes and decodes."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from models.genotype import ContinuousGenotype, legal_predecessors
 from models.search_space import CELLS, SearchSpace
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 KINDS = ("input", "intermediate", "output")
 
@@ -39,8 +41,10 @@ class Graph:
         """The same batch on another device."""
         return Graph(self.kinds.to(device), self.adjacency.to(device), self.operations.to(device))
 
-    def to_pyg(self, position: int) -> Data:
+    def to_pyg(self, position: int) -> "Data":
         """One graph of the batch for PyG: `x` (kinds), `edge_index`, `edge_attr` (operations)."""
+        from torch_geometric.data import Data
+
         source, target = self.adjacency[position].nonzero(as_tuple=True)
         return Data(
             x=self.kinds,

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -105,7 +105,8 @@ class Search(ABC):
     """One search, epoch by epoch; another method is another subclass in `METHODS`.
 
     Args:
-        data: the data set, of which only the training split is read.
+        data: the data set, of which only the training split is read; `None` for a method that
+            needs no images.
         space: the search space.
         recipe: the hyper-parameters.
         seed: decides everything random.
@@ -115,8 +116,15 @@ class Search(ABC):
         DataError: the data set does not suit the recipe.
     """
 
+    needs_images: ClassVar[bool] = True
+
     def __init__(
-        self, data: ImageData, space: SearchSpace, recipe: SearchRecipe, seed: int, device: torch.device
+        self,
+        data: ImageData | None,
+        space: SearchSpace,
+        recipe: SearchRecipe,
+        seed: int,
+        device: torch.device,
     ) -> None:
         self.space, self.recipe, self.seed, self.device = space, recipe, seed, device
         self.epoch = 0
@@ -150,6 +158,7 @@ class Search(ABC):
 class RandomSearch(Search):
     """Uniform legal genotypes, the paper's other source of encoder inputs. One epoch, no training."""
 
+    needs_images = False
     epochs = 1
 
     def run_epoch(self, between_steps: Callable[[], None]) -> SearchEpoch:
@@ -179,11 +188,18 @@ class PCDARTSSearch(Search):
     """
 
     def __init__(
-        self, data: ImageData, space: SearchSpace, recipe: SearchRecipe, seed: int, device: torch.device
+        self,
+        data: ImageData | None,
+        space: SearchSpace,
+        recipe: SearchRecipe,
+        seed: int,
+        device: torch.device,
     ) -> None:
         super().__init__(data, space, recipe, seed, device)
+        if data is None:
+            raise DataError("has no images; this search needs them")
         data = data.limited(recipe.train_images, seed)
-        _require_searchable(data, recipe)
+        require_searchable(data.image_size, len(data.classes), len(data.train_images), recipe)
         order = torch.randperm(len(data.train_images), generator=self._generator(0))
         half = len(order) // 2
         images, labels = data.train_images.to(device), data.train_labels.to(device)
@@ -313,14 +329,25 @@ class PCDARTSSearch(Search):
 METHODS: dict[str, type[Search]] = {"pc-darts": PCDARTSSearch, "random": RandomSearch}
 
 
-def _require_searchable(data: ImageData, recipe: SearchRecipe) -> None:
-    require_size(data.image_size, recipe.cells)
-    if len(data.classes) < 2:
-        raise DataError(f"has {len(data.classes)} class; a search needs at least 2")
-    if len(data.train_images) < 2 * recipe.batch_size:
+def require_searchable(image_size: int, classes: int, train_count: int, recipe: SearchRecipe) -> None:
+    """Refuses a data set that a search with this recipe cannot use.
+
+    Args:
+        image_size, classes, train_count: of the data set.
+        recipe: the hyper-parameters.
+
+    Raises:
+        DataError: what is wrong and what would be right.
+    """
+    if recipe.train_images is not None:
+        train_count = min(train_count, recipe.train_images)
+    require_size(image_size, recipe.cells)
+    if classes < 2:
+        raise DataError(f"has {classes} class; a search needs at least 2")
+    if train_count < 2 * recipe.batch_size:
         raise DataError(
-            f"has {len(data.train_images)} training images; a search with batch_size "
-            f"{recipe.batch_size} needs at least {2 * recipe.batch_size}, half of them for each level"
+            f"has {train_count} training images; a search with batch_size {recipe.batch_size} "
+            f"needs at least {2 * recipe.batch_size}, half of them for each level"
         )
     if recipe.channels % recipe.partial:
-        raise DataError(f"channels ({recipe.channels}) must be a multiple of partial ({recipe.partial})")
+        raise DataError(f"cannot be searched: channels ({recipe.channels}) must be a multiple of partial ({recipe.partial})")

@@ -1,0 +1,1 @@
+"""The HTTP service: what a client sees."""

@@ -1,0 +1,140 @@
+"""Engine, sessions, the declarative base, and the check that the schema is at head."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import migrations
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Engine, MetaData, String, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.types import TypeDecorator
+from ulid import ULID
+
+MEND = "vgae-nas migrate"
+"""The command that brings a schema to head."""
+
+
+class SchemaError(RuntimeError):
+    """The database's schema is not the one that this code needs."""
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """A time with its zone, also where the database keeps none."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.astimezone(UTC) if value is not None else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Of every table."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {
+        datetime: UTCDateTime,
+        dict[str, Any]: JSON(none_as_null=True),
+        list[Any]: JSON(none_as_null=True),
+        str: String,
+        int: BigInteger,
+    }
+
+
+def now() -> datetime:
+    """The present, in UTC."""
+    return datetime.now(UTC)
+
+
+_id_lock = threading.Lock()
+_last_id = 0
+
+
+def new_id(prefix: str) -> str:
+    """A prefixed id that sorts by time, `gen_01J…`; ids of one process are strictly increasing."""
+    global _last_id
+    with _id_lock:
+        _last_id = max(int(ULID()), _last_id + 1)
+        return f"{prefix}_{ULID.from_int(_last_id)}"
+
+
+class Database:
+    """One database and its sessions.
+
+    Args:
+        url: a SQLAlchemy URL. On SQLite, sessions that may write take the write lock when they
+            begin, since one that reads first and writes later can fail without waiting.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = _sqlite(url) if url.startswith("sqlite") else create_engine(url, pool_pre_ping=True)
+        self._reading = self.engine.execution_options(reads_only=True)
+
+    @contextmanager
+    def session(self, *, reads_only: bool = False) -> Iterator[Session]:
+        """A session; what is not committed when it closes is rolled back."""
+        with Session(self._reading if reads_only else self.engine, expire_on_commit=False) as session:
+            yield session
+
+    def require_head(self) -> None:
+        """Raises `SchemaError` if the schema is not at head, saying which command mends it."""
+        head = ScriptDirectory.from_config(alembic_config()).get_current_head()
+        with self.engine.connect() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+        if current != head:
+            raise SchemaError(
+                f"the database's schema is at {current or 'nothing'} and this server needs {head}; "
+                f"run `{MEND}` first"
+            )
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self.engine.dispose()
+
+
+def alembic_config(url: str | None = None) -> Config:
+    """Alembic's configuration, found from the package so that any working directory will do."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.attributes["url"] = url
+    return config
+
+
+def _sqlite(url: str) -> Engine:
+    path = make_url(url).database
+    if path and path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": 60.0})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions begin below, not by the driver's guess
+        for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=NORMAL"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        reads_only = connection.get_execution_options().get("reads_only", False)
+        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+    return engine

@@ -1,0 +1,1 @@
+"""Labelled images with a fixed train/test split."""

@@ -1,0 +1,102 @@
+"""`/v1/datasets`."""
+
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+
+from app.database import Database
+from app.datasets import service
+from app.datasets.schemas import DatasetIn, DatasetOut, DatasetUpload
+from app.datasets.tables import Dataset
+from app.dependencies import ArtifactsIn, DatabaseIn, Reading, SettingsIn, Writing
+from app.pages import Cursor, Limit, Page, paginate
+from app.problems import InvalidRequest, UnsupportedMediaType, from_validation
+from pydantic import BaseModel, ValidationError
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+
+M = TypeVar("M", bound=BaseModel)
+
+_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": DatasetIn.model_json_schema(),
+            "example": {"name": "digits"},
+        },
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["name", "archive"],
+                "properties": {
+                    **DatasetUpload.model_json_schema()["properties"],
+                    "archive": {
+                        "type": "string",
+                        "format": "binary",
+                        "description": "A zip of train/<class>/… and test/<class>/… images.",
+                    },
+                },
+            }
+        },
+    },
+}
+
+
+@router.post("", status_code=201, openapi_extra={"requestBody": _BODY})
+async def create_dataset(
+    request: Request, database: DatabaseIn, settings: SettingsIn, artifacts: ArtifactsIn
+) -> DatasetOut:
+    """Adds a data set: by name as JSON, or an archive of images as multipart.
+
+    Known names are read from the data root (`digits` comes with the service). A name that is there
+    already gives the same data set again.
+    """
+    media = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if media == "application/json":
+        asked = _parse(DatasetIn, await request.body())
+
+        def work(database: Database) -> Dataset:
+            with database.session() as session:
+                return service.register(session, asked, settings)
+    elif media == "multipart/form-data":
+        form = await request.form(max_files=1, max_fields=10)
+        archive = form.get("archive")
+        if not isinstance(archive, UploadFile):
+            raise InvalidRequest.of("archive", "must be an uploaded zip file")
+        fields = {name: value for name, value in form.items() if name != "archive" and value != ""}
+        upload = _parse(DatasetUpload, fields)
+
+        def work(database: Database) -> Dataset:
+            with database.session() as session:
+                return service.upload(session, upload, archive.file, artifacts)
+    else:
+        raise UnsupportedMediaType("the body must be application/json or multipart/form-data")
+    return DatasetOut.model_validate(await run_in_threadpool(work, database))
+
+
+@router.get("")
+def list_datasets(session: Reading, cursor: Cursor = None, limit: Limit = 50) -> Page[DatasetOut]:
+    """Data sets, newest first."""
+    rows, following = paginate(session, service.listing(), None, Dataset.id, cursor, limit)
+    return Page(items=[DatasetOut.model_validate(row) for row in rows], next_cursor=following)
+
+
+@router.get("/{dataset_id}")
+def get_dataset(session: Reading, dataset_id: str) -> DatasetOut:
+    """One data set."""
+    return DatasetOut.model_validate(service.get(session, dataset_id))
+
+
+@router.delete("/{dataset_id}", status_code=204)
+def delete_dataset(session: Writing, dataset_id: str, artifacts: ArtifactsIn) -> None:
+    """Removes a data set that nothing refers to."""
+    service.delete(session, dataset_id, artifacts)
+
+
+def _parse(schema: type[M], value: bytes | dict[str, Any]) -> M:
+    try:
+        return schema.model_validate_json(value) if isinstance(value, bytes) else schema.model_validate(value)
+    except ValidationError as error:
+        raise from_validation(error.errors()) from None

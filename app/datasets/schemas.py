@@ -1,0 +1,56 @@
+"""Data sets as clients send and see them."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$",
+        description="Lower case letters, digits, '.', '_' and '-', at most 64.",
+    ),
+]
+ImageSize = Annotated[
+    int | None,
+    Field(ge=2, le=1024, description="Side in pixels to which images are brought; needed if they differ."),
+]
+Source = Literal["builtin", "torchvision", "upload", "folder", "facts"]
+
+
+class DatasetIn(BaseModel):
+    """A data set by name, or by a folder of the server."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name
+    download: bool = Field(False, description="Lets torchvision fetch the images if they are not there.")
+    folder: str | None = Field(
+        None, max_length=500, description="A folder below the data root with train/<class>/… and test/<class>/…"
+    )
+    image_size: ImageSize = None
+
+
+class DatasetUpload(BaseModel):
+    """The fields beside an uploaded archive."""
+
+    name: Name
+    image_size: ImageSize = None
+
+
+class DatasetOut(BaseModel):
+    """A data set."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    name: str
+    source: Source = Field(description="`facts` where only numbers are known and the images are not here.")
+    channels: int
+    image_size: int = Field(description="Height and width in pixels.")
+    classes: int
+    class_names: list[str]
+    train_count: int
+    test_count: int
+    created_at: datetime

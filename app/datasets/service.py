@@ -1,0 +1,215 @@
+"""Registering data sets and reading their images."""
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Select, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.artifacts import Artifacts
+from app.database import new_id, now
+from app.datasets.schemas import DatasetIn, DatasetUpload
+from app.datasets.tables import Dataset
+from app.problems import Conflict, InvalidRequest, NotFound
+from app.settings import Settings
+from models.data import KNOWN_DATASETS, DataError, ImageData, load_archive, load_folder, load_named
+
+PREFIX = "ds"
+
+
+def get(session: Session, dataset_id: str, field: str | None = None) -> Dataset:
+    """A data set by id.
+
+    Args:
+        session: where to look.
+        dataset_id: its id.
+        field: the field of a request's body that holds the id; `None` if it stands in the path.
+
+    Raises:
+        NotFound: there is none, and the id stands in the path.
+        InvalidRequest: there is none, and the id stands in the body.
+    """
+    dataset = session.get(Dataset, dataset_id)
+    if dataset is None:
+        text = f"there is no dataset {dataset_id!r}"
+        raise NotFound(text) if field is None else InvalidRequest.of(field, text)
+    return dataset
+
+
+def require_images(dataset: Dataset, field: str) -> None:
+    """Refuses a data set of which only facts are known.
+
+    Raises:
+        InvalidRequest: naming the field that holds its id.
+    """
+    if dataset.source == "facts":
+        raise InvalidRequest.of(
+            field, f"the images of {dataset.name!r} are not here; add them by POST /v1/datasets first"
+        )
+
+
+def listing() -> Select[Any]:
+    """All data sets."""
+    return select(Dataset)
+
+
+def register(session: Session, request: DatasetIn, settings: Settings) -> Dataset:
+    """A data set by name, or by a folder below the data root; an existing name gives the same one.
+
+    Raises:
+        InvalidRequest: an unknown name, or images that cannot be read.
+        Conflict: the name is taken by other images.
+    """
+    existing = _by_name(session, request.name)
+    source = _source(request)
+    if existing is not None and existing.source != "facts":
+        if existing.source != source or (source == "folder" and existing.folder != request.folder):
+            raise Conflict(f"the name {request.name!r} is taken by dataset {existing.id}; choose another")
+        return existing
+    session.commit()  # reading images takes a while, and holds no lock
+    images = _read(request, settings)
+    return _save(session, existing, request.name, source, images, folder=request.folder)
+
+
+def upload(session: Session, request: DatasetUpload, file: Any, artifacts: Artifacts) -> Dataset:
+    """A data set from an archive of train/<class>/… and test/<class>/… images.
+
+    Raises:
+        InvalidRequest: an archive that cannot be read, naming what is wrong in it.
+        Conflict: the name is taken.
+    """
+    existing = _by_name(session, request.name)
+    if existing is not None and existing.source != "facts":
+        raise Conflict(f"the name {request.name!r} is taken by dataset {existing.id}; choose another")
+    session.commit()
+    try:
+        images = load_archive(file, request.image_size)
+    except DataError as error:
+        raise InvalidRequest.of("archive", str(error)) from None
+    key = f"datasets/{new_id('img')}.pt"
+    artifacts.put_tensors(key, _tensors(images))
+    try:
+        return _save(session, existing, request.name, "upload", images, artifact_key=key)
+    except BaseException:
+        artifacts.delete(key)
+        raise
+
+
+def delete(session: Session, dataset_id: str, artifacts: Artifacts) -> None:
+    """Removes a data set that nothing refers to.
+
+    Raises:
+        NotFound: there is none.
+        Conflict: genotypes, searches, trainings or evaluations refer to it.
+    """
+    dataset = get(session, dataset_id)
+    key = dataset.artifact_key
+    session.delete(dataset)
+    try:
+        session.commit()
+    except IntegrityError:
+        session.rollback()
+        raise Conflict(
+            f"dataset {dataset_id} has genotypes, searches, trainings or evaluations; it stays for their sake"
+        ) from None
+    if key is not None:
+        artifacts.delete(key)
+
+
+def ensure_facts(session: Session, name: str) -> Dataset:
+    """The data set of a known name, made from its facts alone if it is not here yet."""
+    existing = _by_name(session, name)
+    if existing is not None:
+        return existing
+    known = KNOWN_DATASETS[name]
+    dataset = Dataset(
+        id=new_id(PREFIX),
+        name=name,
+        source="facts",
+        channels=known.channels,
+        image_size=known.image_size,
+        classes=known.classes,
+        class_names=[],
+        train_count=known.train_count,
+        test_count=known.test_count,
+        created_at=now(),
+    )
+    session.add(dataset)
+    session.flush()
+    return dataset
+
+
+def load(dataset: Dataset, settings: Settings, artifacts: Artifacts) -> ImageData:
+    """A data set's images.
+
+    Raises:
+        DataError: they are no longer where they were.
+    """
+    if dataset.source == "upload":
+        assert dataset.artifact_key is not None
+        tensors = artifacts.get_tensors(dataset.artifact_key)
+        return ImageData(**tensors, classes=tuple(dataset.class_names))
+    if dataset.source == "folder":
+        assert dataset.folder is not None
+        return load_folder(_inside(settings.data_root, dataset.folder), dataset.image_size)
+    return load_named(dataset.name, settings.data_root)
+
+
+def _source(request: DatasetIn) -> str:
+    if request.folder is not None:
+        return "folder"
+    if request.name not in KNOWN_DATASETS:
+        names = ", ".join(KNOWN_DATASETS)
+        raise InvalidRequest.of(
+            "name", f"unknown data set {request.name!r}; must be one of {names}, or come with a folder or an archive"
+        )
+    return "builtin" if request.name == "digits" else "torchvision"
+
+
+def _read(request: DatasetIn, settings: Settings) -> ImageData:
+    try:
+        if request.folder is not None:
+            return load_folder(_inside(settings.data_root, request.folder), request.image_size)
+        return load_named(request.name, settings.data_root, request.download)
+    except DataError as error:
+        raise InvalidRequest.of("folder" if request.folder is not None else "name", str(error)) from None
+
+
+def _inside(root: Path, folder: str) -> Path:
+    path = (root / folder).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise DataError("must lie below the data root")
+    return path
+
+
+def _by_name(session: Session, name: str) -> Dataset | None:
+    return session.scalars(select(Dataset).where(Dataset.name == name)).one_or_none()
+
+
+def _save(
+    session: Session,
+    existing: Dataset | None,
+    name: str,
+    source: str,
+    images: ImageData,
+    artifact_key: str | None = None,
+    folder: str | None = None,
+) -> Dataset:
+    dataset = existing or Dataset(id=new_id(PREFIX), name=name, created_at=now())
+    dataset.source, dataset.artifact_key, dataset.folder = source, artifact_key, folder
+    dataset.channels, dataset.image_size = images.channels, images.image_size
+    dataset.classes, dataset.class_names = len(images.classes), list(images.classes)
+    dataset.train_count, dataset.test_count = len(images.train_images), len(images.test_images)
+    session.add(dataset)
+    try:
+        session.commit()
+    except IntegrityError:
+        session.rollback()
+        raise Conflict(f"the name {name!r} was taken meanwhile; choose another") from None
+    return dataset
+
+
+def _tensors(images: ImageData) -> dict[str, Any]:
+    names = ("train_images", "train_labels", "test_images", "test_labels")
+    return {name: getattr(images, name) for name in names}

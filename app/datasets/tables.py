@@ -1,0 +1,30 @@
+"""Data sets."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database import Base
+
+
+class Dataset(Base):
+    """Labelled images with a fixed train/test split, or the facts of one whose images are elsewhere."""
+
+    __tablename__ = "datasets"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    source: Mapped[str]
+    """`builtin`, `torchvision`, `upload`, `folder`, or `facts` where there are no images."""
+    channels: Mapped[int]
+    image_size: Mapped[int]
+    classes: Mapped[int]
+    class_names: Mapped[list[Any]]
+    train_count: Mapped[int]
+    test_count: Mapped[int]
+    artifact_key: Mapped[str | None]
+    """Of an upload's images."""
+    folder: Mapped[str | None]
+    """Below the data root, of a registered folder."""
+    created_at: Mapped[datetime]

@@ -1,0 +1,1 @@
+"""Genotypes: registered, searched, published, generated."""

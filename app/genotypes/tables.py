@@ -1,0 +1,38 @@
+"""Genotypes."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, LargeBinary
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database import Base
+
+ORIGINS = ("searched", "published", "registered", "generated", "random")
+
+
+class Genotype(Base):
+    """One genotype and where it came from."""
+
+    __tablename__ = "genotypes"
+    __table_args__ = (Index("ix_genotypes_search_space_digest", "search_space", "digest"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    search_space: Mapped[str]
+    origin: Mapped[str] = mapped_column(index=True)
+    name: Mapped[str | None] = mapped_column(index=True)
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
+    """On which it was searched, if it was."""
+    genotype: Mapped[dict[str, Any]]
+    continuous: Mapped[dict[str, Any] | None]
+    digest: Mapped[str]
+    """Equal exactly for equal genotypes."""
+    parameters: Mapped[int]
+    """Of the network at the size that the DARTS papers report: 36 channels, 20 cells, CIFAR-10."""
+    source: Mapped[dict[str, Any]]
+    """What made it: a paper, a search, or the start point, gamma and direction in a latent space."""
+    latent_space_id: Mapped[str | None] = mapped_column(ForeignKey("latent_spaces.id"), index=True)
+    """From which it was generated, if it was."""
+    latent: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """Of which it is the decoding: float32, nodes x latent dimension, row by row."""
+    created_at: Mapped[datetime]

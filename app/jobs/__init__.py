@@ -1,0 +1,1 @@
+"""Background work: its state, its events, its queue."""

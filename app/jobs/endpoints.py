@@ -1,0 +1,108 @@
+"""`/v1/jobs`: poll, list, cancel, retry, and follow events."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from fastapi.sse import ServerSentEvent, format_sse_event
+from starlette.concurrency import run_in_threadpool
+
+from app.database import Database
+from app.dependencies import DatabaseIn, Reading, StarterIn, Writing
+from app.jobs import service
+from app.jobs.schemas import EventOut, EventsOut, JobOut, Kind, Status
+from app.jobs.tables import FINAL, Job
+from app.pages import Cursor, Limit, Page, paginate
+from app.problems import InvalidRequest
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+POLL_SECONDS = 0.5
+"""Between two looks for new events of a followed job."""
+
+
+@router.get("")
+def list_jobs(
+    session: Reading,
+    kind: Kind | None = None,
+    status: Status | None = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[JobOut]:
+    """Jobs, newest first."""
+    rows, following = paginate(session, service.listing(kind, status), None, Job.id, cursor, limit)
+    return Page(items=[JobOut.model_validate(row) for row in rows], next_cursor=following)
+
+
+@router.get("/{job_id}")
+def get_job(session: Reading, job_id: str, response: Response) -> JobOut:
+    """One job. While it is not over, `Retry-After` says when to ask again."""
+    job = service.get(session, job_id)
+    if job.status not in FINAL:
+        response.headers["Retry-After"] = "1"
+    return JobOut.model_validate(job)
+
+
+@router.post("/{job_id}/cancel")
+def cancel_job(session: Writing, job_id: str) -> JobOut:
+    """Cancels a queued job at once; a running one stops at its next step."""
+    return JobOut.model_validate(service.cancel(session, job_id))
+
+
+@router.post("/{job_id}/retry", status_code=202)
+def retry_job(session: Writing, job_id: str, starter: StarterIn) -> JobOut:
+    """Queues a failed or cancelled job again; it goes on from its last checkpoint."""
+    return starter.start([service.retry(session, job_id)])[0]
+
+
+@router.get(
+    "/{job_id}/events",
+    response_model=EventsOut,
+    responses={200: {"content": {"text/event-stream": {}}}},
+)
+async def list_events(
+    request: Request,
+    database: DatabaseIn,
+    job_id: str,
+    cursor: Annotated[str | None, Query(description="The number of the last event seen.")] = None,
+    limit: Limit = 100,
+) -> EventsOut | StreamingResponse:
+    """A job's events in order: a page, or live with `Accept: text/event-stream` until it is over.
+
+    A live stream starts after `cursor` or the `Last-Event-ID` header.
+    """
+    after = _number(cursor or request.headers.get("last-event-id"))
+    rows, _ = await run_in_threadpool(_read, database, job_id, after, limit + 1)
+    if "text/event-stream" in request.headers.get("accept", ""):
+        return StreamingResponse(_follow(database, job_id, after), media_type="text/event-stream")
+    following = str(rows[limit - 1].number) if len(rows) > limit else None
+    return EventsOut(items=rows[:limit], next_cursor=following)
+
+
+async def _follow(database: Database, job_id: str, after: int) -> AsyncIterator[bytes]:
+    while True:
+        rows, over = await run_in_threadpool(_read, database, job_id, after, 500)
+        for event in rows:
+            after = event.number
+            yield format_sse_event(data_str=event.model_dump_json(), event=event.type, id=str(event.number))
+        if over and not rows:
+            return
+        if not rows:
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def _read(database: Database, job_id: str, after: int, limit: int) -> tuple[list[EventOut], bool]:
+    with database.session(reads_only=True) as session:
+        over = service.get(session, job_id).status in FINAL
+        rows = service.events(session, job_id, after, limit)
+        return [EventOut.model_validate(row) for row in rows], over
+
+
+def _number(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not cursor.isdecimal() or len(cursor) > 12:
+        raise InvalidRequest.of("cursor", "must be the number of an event")
+    return int(cursor)

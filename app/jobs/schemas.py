@@ -1,0 +1,55 @@
+"""Jobs and events as clients see them."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.problems import ProblemBody
+
+Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+Kind = Literal["search", "fit", "train"]
+
+
+class JobOut(BaseModel):
+    """One piece of background work."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    kind: Kind
+    status: Status
+    progress: float = Field(description="From 0 to 1.")
+    step: str = Field(description="What it does now, in a line.")
+    attempt: int = Field(description="How often it was started.")
+    cancel_requested: bool
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    result: dict[str, Any] | None
+    error: ProblemBody | None
+    links: dict[str, str] = Field(description="To what it makes.")
+
+
+class JobsOut(BaseModel):
+    """The jobs that one request started."""
+
+    items: list[JobOut]
+
+
+class EventOut(BaseModel):
+    """Something that happened in a job."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    number: int = Field(description="From 1, without gaps.")
+    at: datetime
+    type: str
+    data: dict[str, Any]
+
+
+class EventsOut(BaseModel):
+    """A page of events."""
+
+    items: list[EventOut]
+    next_cursor: str | None = None

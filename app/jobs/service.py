@@ -1,0 +1,310 @@
+"""Every change of a job's state. Each is one conditional update, so that of two who try one wins.
+
+    queued -> running -> succeeded | failed | cancelled
+    running -> queued             put back: its worker stopped, or its lease ran out
+    queued -> cancelled
+    failed | cancelled -> queued  retry
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import CursorResult, Select, select, update
+from sqlalchemy.orm import Session
+
+from app.database import new_id, now
+from app.jobs.tables import FINAL, Job, JobEvent
+from app.problems import Conflict, JobFailed, NotFound, Problem
+
+PREFIX = "job"
+
+
+def create(session: Session, kind: str, params: dict[str, Any], links: dict[str, str]) -> Job:
+    """A new queued job, not yet committed and not yet sent.
+
+    Args:
+        session: in which the resource that it makes is written too.
+        kind: which file of the worker runs it.
+        params: what that file reads.
+        links: to the resources that it makes.
+    """
+    moment = now()
+    job = Job(
+        id=new_id(PREFIX),
+        kind=kind,
+        status="queued",
+        params=params,
+        links=links,
+        created_at=moment,
+        queued_at=moment,
+        progress=0.0,
+        step="waiting for a worker",
+        attempt=0,
+        cancel_requested=False,
+        event_count=0,
+    )
+    session.add(job)
+    session.flush()
+    add_event(session, job.id, "queued", {})
+    return job
+
+
+def get(session: Session, job_id: str) -> Job:
+    """A job by id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    job = session.get(Job, job_id, populate_existing=True)
+    if job is None:
+        raise NotFound(f"there is no job {job_id!r}")
+    return job
+
+
+def listing(kind: str | None, status: str | None) -> Select[Any]:
+    """The jobs of a kind and status."""
+    query = select(Job)
+    if kind is not None:
+        query = query.where(Job.kind == kind)
+    if status is not None:
+        query = query.where(Job.status == status)
+    return query
+
+
+def events(session: Session, job_id: str, after: int, limit: int) -> Sequence[JobEvent]:
+    """A job's events with a number above `after`, in order."""
+    query = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.number > after)
+    return session.scalars(query.order_by(JobEvent.number).limit(limit)).all()
+
+
+def add_event(session: Session, job_id: str, type: str, data: Mapping[str, Any]) -> None:
+    """Adds an event with the job's next number."""
+    # the update locks the row, so that two writers cannot take one number
+    counted = update(Job).where(Job.id == job_id).values(event_count=Job.event_count + 1)
+    number = session.execute(counted.returning(Job.event_count)).scalar_one()
+    session.add(JobEvent(job_id=job_id, number=number, at=now(), type=type, data=dict(data)))
+
+
+def claim(session: Session, job_id: str, lease_seconds: float) -> Job | None:
+    """Takes a queued job with a new lease token; `None` if someone else has it or it is over."""
+    moment = now()
+    taken = _change(
+        session,
+        job_id,
+        Job.status == "queued",
+        status="running",
+        step="starting",
+        attempt=Job.attempt + 1,
+        lease_token=uuid4().hex,
+        lease_expires_at=moment + timedelta(seconds=lease_seconds),
+        started_at=moment,
+    )
+    if not taken:
+        session.rollback()
+        return None
+    job = get(session, job_id)
+    add_event(session, job_id, "started", {"attempt": job.attempt})
+    session.commit()
+    return job
+
+
+def heartbeat(session: Session, job_id: str, token: str, lease_seconds: float) -> bool | None:
+    """Extends a lease; whether a cancel is requested, or `None` if the lease is no longer ours."""
+    query = (
+        update(Job)
+        .where(Job.id == job_id, Job.status == "running", Job.lease_token == token)
+        .values(lease_expires_at=now() + timedelta(seconds=lease_seconds))
+        .returning(Job.cancel_requested)
+    )
+    requested = session.execute(query).scalar_one_or_none()
+    session.commit()
+    return requested
+
+
+def report(
+    session: Session,
+    job_id: str,
+    token: str,
+    *,
+    progress: float,
+    step: str,
+    event: tuple[str, Mapping[str, Any]] | None = None,
+    checkpoint_key: str | None = None,
+) -> bool:
+    """Writes how far a running job is; whether the lease was still ours."""
+    values: dict[str, Any] = {"progress": min(max(progress, 0.0), 1.0), "step": step}
+    if checkpoint_key is not None:
+        values["checkpoint_key"] = checkpoint_key
+    held = _change(session, job_id, *_held(token), **values)
+    if held and event is not None:
+        add_event(session, job_id, *event)
+    session.commit()
+    return held
+
+
+def hold(session: Session, job_id: str, token: str) -> bool:
+    """Whether the lease is ours, with the row locked until the transaction ends."""
+    return _change(session, job_id, *_held(token), step="saving")
+
+
+def succeed(session: Session, job_id: str, token: str, result: dict[str, Any], links: dict[str, str]) -> bool:
+    """Ends a job well, in the transaction that wrote what it made; whether the lease was still ours."""
+    job = get(session, job_id)
+    done = _change(
+        session,
+        job_id,
+        *_held(token),
+        **_final("succeeded"),
+        progress=1.0,
+        step="done",
+        result=result,
+        links={**job.links, **links},
+    )
+    if done:
+        add_event(session, job_id, "succeeded", {})
+    return done
+
+
+def fail(session: Session, job_id: str, token: str, problem: Problem) -> bool:
+    """Ends a job with an error; whether the lease was still ours."""
+    error = problem.body().model_dump()
+    done = _change(session, job_id, *_held(token), **_final("failed"), step="failed", error=error)
+    if done:
+        add_event(session, job_id, "failed", error)
+    session.commit()
+    return done
+
+
+def finish_cancel(session: Session, job_id: str, token: str) -> bool:
+    """Ends a running job whose cancel was requested; whether the lease was still ours."""
+    done = _change(session, job_id, *_held(token), **_final("cancelled"), step="cancelled")
+    if done:
+        add_event(session, job_id, "cancelled", {})
+    session.commit()
+    return done
+
+
+def put_back(session: Session, job_id: str, token: str, reason: str) -> bool:
+    """Gives a running job back to the queue, to go on from its checkpoint."""
+    back = _change(session, job_id, *_held(token), **_queued(), attempt=Job.attempt - 1)
+    if back:
+        add_event(session, job_id, "put_back", {"reason": reason})
+    session.commit()
+    return back
+
+
+def cancel(session: Session, job_id: str) -> Job:
+    """Cancels a queued job at once, or asks a running one to stop at its next step.
+
+    Raises:
+        NotFound: there is no such job.
+        Conflict: the job is over.
+    """
+    if _change(session, job_id, Job.status == "queued", **_final("cancelled"), step="cancelled"):
+        add_event(session, job_id, "cancelled", {})
+    elif _change(session, job_id, Job.status == "running", Job.cancel_requested.is_(False), cancel_requested=True):
+        add_event(session, job_id, "cancel_requested", {})
+    else:
+        job = get(session, job_id)
+        if job.status in FINAL and job.status != "cancelled":
+            raise Conflict(f"job {job_id} has {job.status}; only a queued or running job can be cancelled")
+    session.commit()
+    return get(session, job_id)
+
+
+def retry(session: Session, job_id: str) -> Job:
+    """Queues a failed or cancelled job again; it goes on from its last checkpoint. Not yet sent.
+
+    Raises:
+        NotFound: there is no such job.
+        Conflict: the job is not over, or has succeeded.
+    """
+    again = _change(
+        session,
+        job_id,
+        Job.status.in_(("failed", "cancelled")),
+        **_queued(),
+        attempt=0,
+        error=None,
+        finished_at=None,
+        cancel_requested=False,
+    )
+    if not again:
+        job = get(session, job_id)
+        raise Conflict(f"job {job_id} is {job.status}; only a failed or cancelled job can be retried")
+    add_event(session, job_id, "retried", {})
+    session.commit()
+    return get(session, job_id)
+
+
+def expire(session: Session, max_attempts: int) -> list[str]:
+    """Puts back the running jobs whose lease ran out, or fails those started too often already.
+
+    Returns:
+        The ids of the jobs that were put back, to be sent again.
+    """
+    overdue = session.execute(
+        select(Job.id, Job.lease_token, Job.attempt, Job.cancel_requested).where(
+            Job.status == "running", Job.lease_expires_at < now()
+        )
+    ).all()
+    back = []
+    for job_id, token, attempt, cancel_requested in overdue:
+        late = (*_held(token), Job.lease_expires_at < now())
+        if cancel_requested:
+            if _change(session, job_id, *late, **_final("cancelled"), step="cancelled"):
+                add_event(session, job_id, "cancelled", {})
+        elif attempt >= max_attempts:
+            problem = JobFailed(f"its worker was lost {attempt} times; the last one did not come back")
+            error = problem.body().model_dump()
+            if _change(session, job_id, *late, **_final("failed"), step="failed", error=error):
+                add_event(session, job_id, "failed", error)
+        elif _change(session, job_id, *late, **_queued()):
+            add_event(session, job_id, "put_back", {"reason": "its worker was lost"})
+            back.append(job_id)
+        session.commit()
+    return back
+
+
+def unsent(session: Session, older_than: datetime, limit: int) -> list[str]:
+    """Queued jobs whose message was sent before a time and seems lost, oldest first.
+
+    Each is marked as sent now, so that of several sweepers one sends it.
+    """
+    query = select(Job.id, Job.queued_at).where(Job.status == "queued", Job.queued_at < older_than)
+    rows = session.execute(query.order_by(Job.queued_at).limit(limit)).all()
+    ours = [
+        job_id
+        for job_id, sent in rows
+        if _change(session, job_id, Job.status == "queued", Job.queued_at == sent, queued_at=now())
+    ]
+    session.commit()
+    return ours
+
+
+def _change(session: Session, job_id: str, *conditions: Any, **values: Any) -> bool:
+    outcome = session.execute(
+        update(Job).where(Job.id == job_id, *conditions).values(**values).execution_options(synchronize_session=False)
+    )
+    assert isinstance(outcome, CursorResult)
+    return outcome.rowcount == 1
+
+
+def _held(token: str) -> tuple[Any, ...]:
+    return Job.status == "running", Job.lease_token == token
+
+
+def _final(status: str) -> dict[str, Any]:
+    return {"status": status, "finished_at": now(), "lease_token": None, "lease_expires_at": None}
+
+
+def _queued() -> dict[str, Any]:
+    return {
+        "status": "queued",
+        "step": "waiting for a worker",
+        "queued_at": now(),
+        "lease_token": None,
+        "lease_expires_at": None,
+    }

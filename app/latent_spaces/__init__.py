@@ -1,0 +1,1 @@
+"""Latent spaces: trained VGAEs, and what is generated from them."""

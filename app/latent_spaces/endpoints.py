@@ -1,0 +1,81 @@
+"""`/v1/latent-spaces`."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
+
+from app.dependencies import ArtifactsIn, DatabaseIn, Reading, SettingsIn, StarterIn, Writing
+from app.jobs.schemas import JobOut
+from app.latent_spaces import map as pictures
+from app.latent_spaces import service
+from app.latent_spaces.schemas import (
+    EncodeIn,
+    GenerateIn,
+    GenerateOut,
+    LatentSpaceFull,
+    LatentSpaceIn,
+    LatentSpaceOut,
+    LatentsOut,
+    MapOut,
+)
+from app.latent_spaces.tables import LatentSpace
+from app.pages import Cursor, Limit, Page, paginate
+
+router = APIRouter(prefix="/v1/latent-spaces", tags=["latent spaces"])
+
+MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
+
+
+@router.post("", status_code=202)
+def create_latent_space(session: Writing, body: LatentSpaceIn, settings: SettingsIn, starter: StarterIn) -> JobOut:
+    """Trains a VGAE on chosen genotypes: a job, linked to its latent space."""
+    return starter.start([service.start(session, body, settings)])[0]
+
+
+@router.get("")
+def list_latent_spaces(session: Reading, cursor: Cursor = None, limit: Limit = 50) -> Page[LatentSpaceOut]:
+    """Latent spaces, newest first."""
+    rows, following = paginate(session, service.listing(), None, LatentSpace.id, cursor, limit)
+    return Page(items=[LatentSpaceOut.model_validate(row) for row in rows], next_cursor=following)
+
+
+@router.get("/{latent_space_id}")
+def get_latent_space(session: Reading, latent_space_id: str) -> LatentSpaceFull:
+    """One latent space with its losses, its quality figures and its members."""
+    space = LatentSpaceOut.model_validate(service.get(session, latent_space_id))
+    return LatentSpaceFull(**space.model_dump(), genotype_ids=service.member_ids(session, latent_space_id))
+
+
+@router.post("/{latent_space_id}/encode")
+def encode(session: Reading, latent_space_id: str, body: EncodeIn, artifacts: ArtifactsIn) -> LatentsOut:
+    """The latents of more genotypes, without training."""
+    return LatentsOut(items=service.encode_genotypes(session, latent_space_id, body, artifacts))
+
+
+@router.post("/{latent_space_id}/generate")
+def generate(
+    database: DatabaseIn, latent_space_id: str, body: GenerateIn, settings: SettingsIn, artifacts: ArtifactsIn
+) -> GenerateOut:
+    """New architectures near a best point or at random, answered at once and stored."""
+    return service.generate(database, latent_space_id, body, settings, artifacts)
+
+
+@router.get(
+    "/{latent_space_id}/map",
+    response_model=MapOut,
+    responses={200: {"content": {media: {} for media in MEDIA_TYPES.values()}}},
+)
+def get_map(
+    session: Reading,
+    latent_space_id: str,
+    method: Literal["pca", "tsne"] = "pca",
+    format: Literal["json", "svg", "png"] = "json",
+    generated: Annotated[bool, Query(description="With what was generated from the space.")] = False,
+    seed: Annotated[int, Query(ge=0, le=2**31 - 1, description="Of t-SNE.")] = 2024,
+) -> MapOut | Response:
+    """The latents in two dimensions, as JSON or as a picture."""
+    space_map = service.space_map(session, latent_space_id, method, generated, seed)
+    if format == "json":
+        return space_map
+    picture = pictures.draw(space_map, f"Latent space {latent_space_id}", format)
+    return Response(picture, media_type=MEDIA_TYPES[format])

@@ -1,0 +1,151 @@
+"""Latent spaces as clients send and see them."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from app.genotypes.schemas import GenotypeOut, Origin
+
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class LatentSpaceIn(BaseModel):
+    """A latent space to train on chosen genotypes."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"genotype_ids": ["gen_…", "gen_…"], "preset": "default"}]}
+    )
+
+    genotype_ids: list[str] = Field(min_length=2, description="The members; at least two, all of one search space.")
+    preset: str = Field("default", description="`default`, `paper` or `paper-gcn`.")
+    overrides: dict[str, Any] = Field({}, description="Fields of the preset to replace.")
+    seed: Seed = 2024
+
+
+class LatentSpaceOut(BaseModel):
+    """A latent space; ready once its job has succeeded."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    job_id: str
+    search_space: str
+    preset: str
+    settings: dict[str, Any] = Field(description="Every field of the recipe, as used.")
+    seed: int
+    code_version: str
+    ready: bool
+    member_count: int
+    epochs: int | None
+    losses: dict[str, float] | None
+    members_exact: float | None = Field(description="Share of members that decode from their mean exactly.")
+    created_at: datetime
+
+
+class LatentSpaceFull(LatentSpaceOut):
+    """A latent space with its members."""
+
+    genotype_ids: list[str]
+
+
+class EncodeIn(BaseModel):
+    """Genotypes to encode."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    genotype_ids: list[str] = Field(min_length=1, max_length=1_000)
+
+
+class LatentOut(BaseModel):
+    """The latent of one genotype."""
+
+    genotype_id: str
+    mu: list[list[float]] = Field(description="Nodes x latent dimension.")
+    exact: bool = Field(description="Whether it decodes to the genotype itself.")
+
+
+class LatentsOut(BaseModel):
+    """Latents in the order of the request."""
+
+    items: list[LatentOut]
+
+
+class NearIn(BaseModel):
+    """A point to start from: a data set's best point, or a genotype."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset_id: str | None = None
+    genotype_id: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "NearIn":
+        if (self.dataset_id is None) == (self.genotype_id is None):
+            raise ValueError("give exactly one of dataset_id and genotype_id")
+        return self
+
+
+class GenerateIn(BaseModel):
+    """What to generate: near a point, or at random."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"near": {"dataset_id": "ds_…"}, "gamma": 0.1, "count": 3, "seed": 1}]},
+    )
+
+    near: NearIn | None = None
+    random: Literal["uniform"] | None = Field(None, description="Uniform over the box that the members span.")
+    gamma: float | None = Field(None, ge=0, le=1, description="How far from the point, 0 to 1; 0.1 by default.")
+    count: int = Field(1, ge=1)
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _one_start(self) -> "GenerateIn":
+        if (self.near is None) == (self.random is None):
+            raise ValueError("give exactly one of near and random")
+        if self.random is not None and self.gamma is not None:
+            raise ValueError("gamma goes with near only")
+        return self
+
+
+class StartOut(BaseModel):
+    """Where generation started."""
+
+    kind: Literal["near", "random"]
+    dataset_id: str | None = None
+    genotype_id: str | None = Field(None, description="The genotype of the start point.")
+    test_accuracy: float | None = Field(None, description="Percent, of the best point on its data set.")
+    member: bool | None = Field(None, description="Whether the start point is a member of the space.")
+
+
+class GenerateOut(BaseModel):
+    """New architectures."""
+
+    latent_space_id: str
+    start: StartOut
+    gamma: float | None
+    seed: int
+    sampled: int
+    duplicates: int = Field(description="Of the items, how many repeat an earlier item or a member.")
+    seconds: float
+    items: list[GenotypeOut]
+
+
+class MapPoint(BaseModel):
+    """One genotype on the map."""
+
+    genotype_id: str
+    name: str | None
+    origin: Origin
+    dataset: str | None = Field(description="On which it was searched.")
+    x: float
+    y: float
+
+
+class MapOut(BaseModel):
+    """The latents in two dimensions."""
+
+    method: Literal["pca", "tsne"]
+    explained_variance: list[float] | None = Field(description="The share of each axis, for `pca`.")
+    items: list[MapPoint]

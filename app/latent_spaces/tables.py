@@ -1,0 +1,47 @@
+"""Latent spaces and the latents of their members."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, LargeBinary
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database import Base
+
+
+class LatentSpace(Base):
+    """One VGAE trained on chosen genotypes."""
+
+    __tablename__ = "latent_spaces"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    search_space: Mapped[str]
+    preset: Mapped[str]
+    settings: Mapped[dict[str, Any]]
+    """Every field of the recipe, as used."""
+    seed: Mapped[int]
+    code_version: Mapped[str]
+    member_count: Mapped[int]
+    epochs: Mapped[int | None]
+    losses: Mapped[dict[str, Any] | None]
+    members_exact: Mapped[float | None]
+    """The share of members that decode from their mean exactly."""
+    artifact_key: Mapped[str | None]
+    """Of the trained weights; set when the space is ready."""
+    created_at: Mapped[datetime]
+
+
+class LatentMember(Base):
+    """One member genotype and, once the space is trained, its latent."""
+
+    __tablename__ = "latent_members"
+
+    latent_space_id: Mapped[str] = mapped_column(
+        ForeignKey("latent_spaces.id", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(primary_key=True)
+    genotype_id: Mapped[str] = mapped_column(ForeignKey("genotypes.id"), index=True)
+    mu: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """float32, nodes x latent dimension, row by row."""
+    logstd: Mapped[bytes | None] = mapped_column(LargeBinary)

@@ -1,0 +1,100 @@
+"""The application: routers, middleware, error handlers, docs."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from prometheus_fastapi_instrumentator import Instrumentator
+from pydantic import BaseModel
+from sqlalchemy import text
+
+from app import problems
+from app.artifacts import Artifacts
+from app.database import Database, SchemaError
+from app.datasets.endpoints import router as datasets
+from app.dependencies import DatabaseIn
+from app.genotypes.endpoints import router as genotypes
+from app.idempotency import IdempotencyMiddleware
+from app.jobs.endpoints import router as jobs
+from app.latent_spaces.endpoints import router as latent_spaces
+from app.limits import BodyLimitMiddleware
+from app.problems import Unavailable
+from app.searches.endpoints import router as searches
+from app.settings import Settings, get_settings
+from app.trainings.endpoints import router as trainings
+
+ROUTERS = (datasets, genotypes, searches, latent_spaces, trainings, jobs)
+
+DESCRIPTION = """Neural architectures for a new data set at zero search hours.
+
+Register or search genotypes, train a latent space on them, generate new architectures near the best
+point of a similar data set, and retrain them. Long work is a job: a 202 names it in `Location`, and
+`GET /v1/jobs/{id}` tells how far it is. Any POST may carry an `Idempotency-Key` and is then safe to
+repeat. Errors are problem details (RFC 9457)."""
+
+
+class Health(BaseModel):
+    """The answer of a probe."""
+
+    status: str
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application.
+
+    Args:
+        settings: by default those of the environment.
+
+    Raises:
+        SchemaError: when it starts on a database whose schema is not at head.
+    """
+    settings = settings or get_settings()
+    database = Database(settings.database_url)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        database.require_head()
+        yield
+        database.close()
+
+    app = FastAPIOffline(
+        title="VGAE-NAS",
+        version=version("vgae-nas"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        responses=problems.RESPONSES,
+    )
+    app.state.settings, app.state.database = settings, database
+    app.state.artifacts = Artifacts(settings.artifacts_url)
+    problems.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    _add_probes(app)
+    Instrumentator(excluded_handlers=["/metrics"]).instrument(app).expose(app, tags=["probes"])
+    app.add_middleware(IdempotencyMiddleware, database=database)
+    app.add_middleware(
+        BodyLimitMiddleware,
+        max_body_bytes=settings.max_body_bytes,
+        max_upload_bytes=settings.max_upload_bytes,
+    )
+    return app
+
+
+def _add_probes(app: FastAPI) -> None:
+    @app.get("/healthz", tags=["probes"])
+    def healthz() -> Health:
+        """Whether the process answers."""
+        return Health(status="ok")
+
+    @app.get("/readyz", tags=["probes"])
+    def readyz(database: DatabaseIn) -> Health:
+        """Whether the database answers and has the right schema."""
+        try:
+            database.require_head()
+        except SchemaError as error:
+            raise Unavailable(str(error)) from None
+        with database.session(reads_only=True) as session:
+            session.execute(text("SELECT 1"))
+        return Health(status="ok")

@@ -1,0 +1,85 @@
+"""Cursor pages: every list answers `{"items": […], "next_cursor": …}`."""
+
+import base64
+import json
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Query
+from pydantic import BaseModel, Field
+from sqlalchemy import Select, and_, or_
+from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.sql import ColumnElement
+
+from app.problems import InvalidRequest
+
+T = TypeVar("T")
+
+Limit = Annotated[int, Query(ge=1, le=500, description="How many items at most.")]
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=500)]
+
+
+class Page(BaseModel, Generic[T]):
+    """Some items, and how to ask for those after them."""
+
+    items: list[T]
+    next_cursor: str | None = Field(None, description="`null` on the last page.")
+
+
+def paginate(
+    session: Session,
+    query: Select[Any],
+    by: ColumnElement[Any] | InstrumentedAttribute[Any] | None,
+    unique: InstrumentedAttribute[Any],
+    cursor: str | None,
+    limit: int,
+    *,
+    descending: bool = True,
+) -> tuple[list[Any], str | None]:
+    """One page of a query's rows, and the cursor of the next.
+
+    The cursor holds the last row's place in the order, so rows that come or go meanwhile neither
+    repeat nor hide others.
+
+    Args:
+        session: where to ask.
+        query: selects one entity, or an entity and more columns.
+        by: what to sort by first, never null; `None` for `unique` alone.
+        unique: sorts what is equal in `by`.
+        cursor: of the page before, or `None`.
+        limit: how many rows.
+        descending: largest first.
+
+    Raises:
+        InvalidRequest: a cursor that this list did not give.
+    """
+    columns = [unique] if by is None else [by, unique]
+    if cursor is not None:
+        query = query.where(_after(columns, _read(cursor, len(columns)), descending))
+    query = query.add_columns(*columns).order_by(*(c.desc() if descending else c.asc() for c in columns))
+    rows = session.execute(query.limit(limit + 1)).all()
+    following = _write(list(rows[limit - 1][-len(columns) :])) if len(rows) > limit else None
+    kept = [tuple(row[: -len(columns)]) for row in rows[:limit]]
+    return [row[0] if len(row) == 1 else row for row in kept], following
+
+
+def _after(columns: list[Any], values: list[Any], descending: bool) -> ColumnElement[bool]:
+    first, value = columns[0], values[0]
+    beyond: ColumnElement[bool] = first < value if descending else first > value
+    if len(columns) == 1:
+        return beyond
+    return or_(beyond, and_(first == value, _after(columns[1:], values[1:], descending)))
+
+
+def _write(values: list[Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+
+
+def _read(cursor: str, count: int) -> list[Any]:
+    try:
+        values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if isinstance(values, list) and len(values) == count and isinstance(values[-1], str | int):
+            if all(isinstance(value, str | int | float) for value in values):
+                return values
+    except ValueError:
+        pass
+    raise InvalidRequest.of("cursor", "must be the next_cursor of a page of this list, unchanged")

@@ -1,0 +1,200 @@
+"""Every error that a client can get, as problem details (RFC 9457).
+
+Services raise them; `install` makes the application answer with them. Each class is one `type` of
+problem, documented by its docstring.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field, ValidationError
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class FieldError(BaseModel):
+    """One field at fault."""
+
+    field: str = Field(description="Where, as `genotype.normal[3]`.")
+    detail: str = Field(description="What is wrong and what would be right.")
+
+
+class ProblemBody(BaseModel):
+    """The body of every error."""
+
+    type: str = Field(description="A stable name, `urn:vgae-nas:problem:…`.")
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldError] = Field([], description="The fields at fault, if any.")
+
+
+class Problem(Exception):
+    """Something that the client is told of.
+
+    Args:
+        detail: what is wrong and what would be right.
+        errors: (field, detail) pairs.
+    """
+
+    status: ClassVar[int] = 500
+    name: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, detail: str, errors: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = [FieldError(field=field, detail=text) for field, text in errors]
+
+    def body(self) -> ProblemBody:
+        """As it is sent, and as a failed job keeps it."""
+        return ProblemBody(
+            type=f"urn:vgae-nas:problem:{self.name}",
+            title=self.title,
+            status=self.status,
+            detail=self.detail,
+            errors=self.errors,
+        )
+
+
+class InvalidRequest(Problem):
+    """A field is missing, malformed or out of range."""
+
+    status, name, title = 422, "invalid-request", "Invalid request"
+
+    @classmethod
+    def of(cls, field: str, detail: str) -> "InvalidRequest":
+        """For one field."""
+        return cls(f"{field}: {detail}", [(field, detail)])
+
+
+class NotFound(Problem):
+    """There is nothing under this id or path."""
+
+    status, name, title = 404, "not-found", "Not found"
+
+
+class MethodNotAllowed(Problem):
+    """The path exists but not with this method."""
+
+    status, name, title = 405, "method-not-allowed", "Method not allowed"
+
+
+class Conflict(Problem):
+    """The state of the thing does not allow this now."""
+
+    status, name, title = 409, "conflict", "Conflict"
+
+
+class BodyTooLarge(Problem):
+    """The request's body is over the limit."""
+
+    status, name, title = 413, "body-too-large", "Body too large"
+
+
+class UnsupportedMediaType(Problem):
+    """The body is of a type that this path does not read."""
+
+    status, name, title = 415, "unsupported-media-type", "Unsupported media type"
+
+
+class Unavailable(Problem):
+    """The database does not answer; the same request can succeed later."""
+
+    status, name, title = 503, "unavailable", "Unavailable"
+
+
+class JobFailed(Problem):
+    """A job ended in an error; kept with the job, never sent as an answer."""
+
+    status, name, title = 500, "job-failed", "Job failed"
+
+
+_BY_STATUS: Mapping[int, type[Problem]] = {
+    kind.status: kind for kind in (NotFound, MethodNotAllowed, BodyTooLarge, UnsupportedMediaType, Unavailable)
+}
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {"description": "A problem", "content": {MEDIA_TYPE: {"schema": ProblemBody.model_json_schema()}}}
+}
+"""For the routers' documentation."""
+
+
+def response(problem: Problem) -> JSONResponse:
+    """A problem as an HTTP response."""
+    headers = {"Retry-After": "5"} if isinstance(problem, Unavailable) else None
+    return JSONResponse(
+        jsonable_encoder(problem.body()), status_code=problem.status, media_type=MEDIA_TYPE, headers=headers
+    )
+
+
+def from_validation(errors: Sequence[Any], prefix: str = "") -> InvalidRequest:
+    """A problem from pydantic's errors, each with the path of its field."""
+    fields = [(_path(error["loc"], prefix), _explain(error)) for error in errors]
+    detail = "; ".join(f"{field}: {text}" for field, text in fields[:5])
+    return InvalidRequest(detail, fields)
+
+
+def install(app: FastAPI) -> None:
+    """Makes the application answer every error with a problem."""
+
+    @app.exception_handler(Problem)
+    def on_problem(_request: Request, problem: Problem) -> JSONResponse:
+        return response(problem)
+
+    @app.exception_handler(RequestValidationError)
+    def on_invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        return response(from_validation(error.errors()))
+
+    @app.exception_handler(ValidationError)
+    def on_invalid_form(_request: Request, error: ValidationError) -> JSONResponse:
+        return response(from_validation(error.errors()))
+
+    @app.exception_handler(HTTPException)
+    def on_http(request: Request, error: HTTPException) -> JSONResponse:
+        kind = _BY_STATUS.get(error.status_code)
+        if kind is NotFound:
+            return response(NotFound(f"there is nothing at {request.url.path}"))
+        if kind is MethodNotAllowed:
+            return response(MethodNotAllowed(f"{request.url.path} does not take {request.method}"))
+        return response((kind or InvalidRequest)(str(error.detail)))
+
+    @app.exception_handler(OperationalError)
+    def on_database(_request: Request, error: OperationalError) -> JSONResponse:
+        logger.error("database: %s", error)
+        return response(Unavailable("the database does not answer; try again in a few seconds"))
+
+    @app.exception_handler(Exception)
+    def on_bug(request: Request, error: Exception) -> JSONResponse:
+        logger.error("%s %s", request.method, request.url.path, exc_info=error)
+        return response(Problem("this is a fault of the service, not of the request; it was logged"))
+
+
+def _path(location: Sequence[Any], prefix: str) -> str:
+    parts = [part for part in location if part not in ("body", "query", "path", "header")]
+    path = prefix
+    for part in parts:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    return path or "body"
+
+
+def _explain(error: Any) -> str:
+    if error["type"] == "json_invalid":
+        return f"is not valid JSON: {error.get('ctx', {}).get('error', '')}"
+    if error["type"] == "missing":
+        return "is missing"
+    if error["type"] == "extra_forbidden":
+        return "is not a known field"
+    message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
+    given = error.get("input")
+    shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) and len(repr(given)) < 80 else ""
+    return f"must be {message}{shown}" if str(error["msg"]).startswith("Input should be ") else f"{message}{shown}"

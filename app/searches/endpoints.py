@@ -1,0 +1,33 @@
+"""`/v1/searches`."""
+
+from fastapi import APIRouter
+
+from app.dependencies import Reading, StarterIn, Writing
+from app.jobs.schemas import JobsOut
+from app.pages import Cursor, Limit, Page, paginate
+from app.searches import service
+from app.searches.schemas import SearchIn, SearchOut
+from app.searches.tables import Search
+
+router = APIRouter(prefix="/v1/searches", tags=["searches"])
+
+
+@router.post("", status_code=202)
+def create_searches(session: Writing, body: SearchIn, starter: StarterIn) -> JobsOut:
+    """Starts a search, one job for each seed. `Location` is the first job's."""
+    return JobsOut(items=starter.start(service.start(session, body)))
+
+
+@router.get("")
+def list_searches(
+    session: Reading, dataset_id: str | None = None, cursor: Cursor = None, limit: Limit = 50
+) -> Page[SearchOut]:
+    """Searches, newest first."""
+    rows, following = paginate(session, service.listing(dataset_id), None, Search.id, cursor, limit)
+    return Page(items=[SearchOut.model_validate(row) for row in rows], next_cursor=following)
+
+
+@router.get("/{search_id}")
+def get_search(session: Reading, search_id: str) -> SearchOut:
+    """One search, and what it found."""
+    return SearchOut.model_validate(service.get(session, search_id))

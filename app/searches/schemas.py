@@ -1,0 +1,49 @@
+"""Searches as clients send and see them."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class SearchIn(BaseModel):
+    """A search on a data set, once for each seed."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"dataset_id": "ds_…", "recipe": "quick", "seeds": [1, 2]}]}
+    )
+
+    dataset_id: str
+    search_space: str = "darts"
+    method: Literal["pc-darts", "random"] = "pc-darts"
+    recipe: str = Field("paper-small", description="`paper-small` or `quick`.")
+    overrides: dict[str, Any] = Field({}, description="Fields of the recipe to replace.")
+    seeds: list[Seed] = Field([2024], min_length=1, max_length=100, description="One job each.")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "SearchIn":
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds must all differ")
+        return self
+
+
+class SearchOut(BaseModel):
+    """A search, and what it found."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    job_id: str
+    dataset_id: str
+    search_space: str
+    method: str
+    recipe: str
+    settings: dict[str, Any] = Field(description="Every field of the recipe, as used.")
+    seed: int
+    genotype_id: str | None
+    result: dict[str, Any] | None = Field(
+        description="Epochs, alphas by epoch, skip connections, warnings, device and hours."
+    )
+    created_at: datetime

@@ -1,0 +1,131 @@
+"""Starting searches and keeping what they find."""
+
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from app.database import new_id, now
+from app.datasets import service as datasets
+from app.genotypes import service as genotypes
+from app.jobs import service as jobs
+from app.jobs.tables import Job
+from app.problems import InvalidRequest, NotFound
+from app.recipes import resolve
+from app.searches.schemas import SearchIn
+from app.searches.tables import Search
+from app.trainings.tables import Evaluation
+from models.data import DataError
+from models.genotype import ContinuousGenotype, Genotype
+from models.search import RECIPES, require_searchable
+from models.search_space import SEARCH_SPACES
+
+PREFIX = "se"
+
+
+def start(session: Session, request: SearchIn) -> list[Job]:
+    """One search and one job for each seed.
+
+    Raises:
+        InvalidRequest: an unknown data set, space or recipe, or a data set that does not suit.
+    """
+    dataset = datasets.get(session, request.dataset_id, "dataset_id")
+    space = genotypes.space_of(request.search_space)
+    recipe = resolve(RECIPES, request.recipe, request.overrides)
+    if request.method != "random":
+        datasets.require_images(dataset, "dataset_id")
+        try:
+            require_searchable(dataset.image_size, dataset.classes, dataset.train_count, recipe)
+        except DataError as error:
+            raise InvalidRequest.of("dataset_id", f"{dataset.name!r} {error}") from None
+    started = []
+    for seed in request.seeds:
+        search_id = new_id(PREFIX)
+        job = jobs.create(
+            session, "search", {"search_id": search_id}, {"search": f"/v1/searches/{search_id}"}
+        )
+        session.add(
+            Search(
+                id=search_id,
+                job_id=job.id,
+                dataset_id=dataset.id,
+                search_space=space.name,
+                method=request.method,
+                recipe=request.recipe,
+                settings=asdict(recipe),
+                seed=seed,
+                created_at=now(),
+            )
+        )
+        started.append(job)
+    session.commit()
+    return started
+
+
+def get(session: Session, search_id: str) -> Search:
+    """A search by id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    search = session.get(Search, search_id)
+    if search is None:
+        raise NotFound(f"there is no search {search_id!r}")
+    return search
+
+
+def listing(dataset_id: str | None) -> Select[Any]:
+    """Searches, of one data set or all."""
+    query = select(Search)
+    return query if dataset_id is None else query.where(Search.dataset_id == dataset_id)
+
+
+def finish(
+    session: Session,
+    search_id: str,
+    genotype: Genotype,
+    continuous: ContinuousGenotype | None,
+    result: dict[str, Any],
+    accuracy: float | None,
+) -> str:
+    """Keeps a finished search's genotype, not yet committed.
+
+    Args:
+        session: of the transaction that ends the job.
+        search_id: the search.
+        genotype, continuous: what it found.
+        result: its curve and circumstances.
+        accuracy: of the supernet on the architecture half, percent; `None` without a supernet.
+
+    Returns:
+        The new genotype's id.
+    """
+    search = get(session, search_id)
+    row = genotypes.build(
+        genotype,
+        SEARCH_SPACES[search.search_space],
+        origin="random" if search.method == "random" else "searched",
+        source={"search_id": search.id, "seed": search.seed, "recipe": search.recipe},
+        dataset_id=search.dataset_id,
+        continuous=continuous,
+    )
+    session.add(row)
+    session.flush()
+    search.genotype_id, search.result = row.id, result
+    if accuracy is not None:
+        session.add(
+            Evaluation(
+                id=new_id(genotypes.EVALUATION_PREFIX),
+                genotype_id=row.id,
+                dataset_id=search.dataset_id,
+                kind="search",
+                recipe=search.recipe,
+                settings=search.settings,
+                seed=search.seed,
+                test_accuracy=accuracy,
+                train_seconds=3600 * result["search_hours"],
+                created_at=now(),
+            )
+        )
+    return row.id

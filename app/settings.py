@@ -1,0 +1,57 @@
+"""Every setting of the service, from the environment with the prefix `VGAE_NAS_`."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Settings with the embedded default: SQLite, a folder as broker, a folder for files.
+
+    Production differs by `database_url`, `broker_url` and `artifacts_url` alone.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="VGAE_NAS_")
+
+    home: Path = Field(Path("var"), description="Folder of the embedded default's files.")
+    database_url: str = Field("", description="SQLAlchemy URL; SQLite in `home` by default.")
+    broker_url: str = Field("", description="Celery broker; `filesystem:///folder` in `home` by default.")
+    artifacts_url: str = Field("", description="fsspec URL of the file store; a folder in `home` by default.")
+    data_root: Path = Field(Path("data"), description="Folder in which torchvision's data sets lie.")
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    max_body_bytes: int = Field(4 << 20, gt=0, description="Of a request, uploads excepted.")
+    max_upload_bytes: int = Field(4 << 30, gt=0, description="Of an uploaded archive.")
+    max_generate: int = Field(10_000, gt=0, description="Architectures in one generate request.")
+    max_members: int = Field(50_000, gt=1, description="Members of one latent space.")
+    max_jobs_per_request: int = Field(1_000, gt=0, description="Jobs that one request may start.")
+
+    device: str = Field("auto", description="`auto` takes a GPU if there is one; else `cpu`, `cuda:0`, …")
+    lease_seconds: Positive = Field(30.0, description="After so long without a heartbeat a job is put back.")
+    heartbeat_seconds: Positive = Field(0.5, description="Between two heartbeats of a running job.")
+    sweep_seconds: Positive = Field(5.0, description="Between two sweeps for lost jobs.")
+    lost_message_seconds: Positive = Field(
+        10.0, description="A job still queued after so long, with a worker idle, is sent again."
+    )
+    max_attempts: int = Field(5, gt=0, description="Starts of one job before it is given up as failed.")
+    patience_seconds: Positive = Field(300.0, description="How long a worker waits for a lost database.")
+
+    @model_validator(mode="after")
+    def _embedded_default(self) -> "Settings":
+        home = self.home.resolve()
+        self.database_url = self.database_url or f"sqlite:///{home / 'vgae-nas.db'}"
+        self.broker_url = self.broker_url or f"filesystem://{home / 'broker'}"
+        self.artifacts_url = self.artifacts_url or str(home / "artifacts")
+        return self
+
+
+@lru_cache
+def get_settings() -> Settings:
+    """The process's settings, read once."""
+    return Settings()  # type: ignore[call-arg]  # every field has a default

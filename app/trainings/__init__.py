@@ -1,0 +1,1 @@
+"""Trainings of genotypes, and the evaluations that they end in."""

@@ -1,0 +1,61 @@
+"""`/v1/trainings` and `/v1/datasets/{id}/leaderboard`."""
+
+from fastapi import APIRouter
+
+from app.dependencies import Reading, SettingsIn, StarterIn, Writing
+from app.genotypes.schemas import EvaluationOut, Origin
+from app.jobs.schemas import JobsOut
+from app.pages import Cursor, Limit, Page, paginate
+from app.trainings import service
+from app.trainings.schemas import LeaderboardRow, TrainingIn, TrainingOut
+from app.trainings.tables import Evaluation, Training
+
+router = APIRouter(prefix="/v1", tags=["trainings"])
+
+
+@router.post("/trainings", status_code=202)
+def create_trainings(session: Writing, body: TrainingIn, settings: SettingsIn, starter: StarterIn) -> JobsOut:
+    """Retrains genotypes on a data set, one job for each genotype and seed. `Location` is the first's."""
+    return JobsOut(items=starter.start(service.start(session, body, settings)))
+
+
+@router.get("/trainings")
+def list_trainings(
+    session: Reading,
+    dataset_id: str | None = None,
+    genotype_id: str | None = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[TrainingOut]:
+    """Trainings, newest first."""
+    query = service.listing(dataset_id, genotype_id)
+    rows, following = paginate(session, query, None, Training.id, cursor, limit)
+    return Page(items=[TrainingOut.model_validate(row) for row in rows], next_cursor=following)
+
+
+@router.get("/trainings/{training_id}")
+def get_training(session: Reading, training_id: str) -> TrainingOut:
+    """One training."""
+    return TrainingOut.model_validate(service.get(session, training_id))
+
+
+@router.get("/datasets/{dataset_id}/leaderboard", tags=["datasets"])
+def get_leaderboard(
+    session: Reading,
+    dataset_id: str,
+    origin: Origin | None = None,
+    arm: str | None = None,
+    recipe: str | None = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[LeaderboardRow]:
+    """A data set's evaluations, best first."""
+    query = service.leaderboard(session, dataset_id, origin, arm, recipe)
+    rows, following = paginate(session, query, Evaluation.test_accuracy, Evaluation.id, cursor, limit)
+    items = [
+        LeaderboardRow(
+            **EvaluationOut.model_validate(evaluation).model_dump(), genotype_name=name, origin=genotype_origin
+        )
+        for evaluation, name, genotype_origin in rows
+    ]
+    return Page(items=items, next_cursor=following)

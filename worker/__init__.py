@@ -1,0 +1,1 @@
+"""What runs in the background: claims a job, runs its kind, reports."""

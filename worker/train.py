@@ -1,0 +1,62 @@
+"""The job kind `train`: retrains one genotype."""
+
+import time
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.datasets import service as datasets
+from app.genotypes import service as genotypes
+from app.trainings import service as trainings
+from models.retrain import TrainRecipe, Training
+from models.search_space import SEARCH_SPACES
+from worker.runner import Finish, Run
+
+
+def run(run: Run) -> Finish:
+    """Trains epoch by epoch with a checkpoint after each."""
+    training, training_id = _build(run)
+    history: list[dict[str, Any]] = []
+    seconds = 0.0
+    state = run.load_checkpoint()
+    if state is not None:
+        training.load_state_dict(state["training"])
+        history, seconds = state["history"], state["seconds"]
+    epochs = training.recipe.epochs
+    while training.epoch < epochs:
+        began = time.monotonic()
+        epoch = training.run_epoch(run.check).as_dict()
+        seconds += time.monotonic() - began
+        history.append(epoch)
+        run.report(
+            training.epoch / epochs,
+            f"epoch {training.epoch} of {epochs}",
+            epoch,
+            {"training": training.state_dict(), "history": history, "seconds": seconds},
+        )
+    parameters, macs = training.parameters(), training.macs()
+
+    def finish(session: Session) -> tuple[dict[str, Any], dict[str, str]]:
+        row = trainings.finish(session, training_id, history, parameters, macs, seconds)
+        result = {
+            "evaluation_id": row.id,
+            "test_accuracy": row.test_accuracy,
+            "last_test_accuracy": row.last_test_accuracy,
+            "parameters": parameters,
+            "macs": macs,
+            "train_seconds": seconds,
+        }
+        return result, {"leaderboard": f"/v1/datasets/{row.dataset_id}/leaderboard"}
+
+    return finish
+
+
+def _build(run: Run) -> tuple[Training, str]:
+    with run.database.session(reads_only=True) as session:
+        row = trainings.get(session, run.params["training_id"])
+        dataset = datasets.get(session, row.dataset_id)
+        genotype = genotypes.get(session, row.genotype_id)
+    images = datasets.load(dataset, run.settings, run.artifacts)
+    space = SEARCH_SPACES[genotype.search_space]
+    recipe = TrainRecipe(**row.settings)
+    return Training(genotypes.discrete(genotype), space, images, recipe, row.seed, run.device), row.id
