@@ -14,7 +14,9 @@ from app.database import SchemaError, alembic_config
 from app.main import create_app
 from app.settings import Settings, get_settings
 
-cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Neural architectures at zero search hours.")
+cli = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Neural architectures at zero search hours."
+)
 
 WORKER = (sys.executable, "-m", "worker.main")
 """A process of its own, as the code of `app` never imports that of `worker`."""

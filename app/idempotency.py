@@ -53,7 +53,9 @@ class IdempotencyMiddleware:
         else:
             asked = await _read(receive)
             receive = _replay(asked, receive)
-        fingerprint = hashlib.sha256(f"{scope['path']}?{scope['query_string']!r} ".encode() + asked).hexdigest()
+        fingerprint = hashlib.sha256(
+            f"{scope['path']}?{scope['query_string']!r} ".encode() + asked
+        ).hexdigest()
         try:
             known = await run_in_threadpool(self._claim, key, fingerprint)
         except Problem as problem:

@@ -27,7 +27,7 @@ class Page(BaseModel, Generic[T]):
 
 def paginate(
     session: Session,
-    query: Select[Any],
+    query: Select[*tuple[Any, ...]],
     by: ColumnElement[Any] | InstrumentedAttribute[Any] | None,
     unique: InstrumentedAttribute[Any],
     cursor: str | None,
@@ -77,9 +77,10 @@ def _write(values: list[Any]) -> str:
 def _read(cursor: str, count: int) -> list[Any]:
     try:
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if isinstance(values, list) and len(values) == count and isinstance(values[-1], str | int):
-            if all(isinstance(value, str | int | float) for value in values):
-                return values
     except ValueError:
-        pass
+        values = None
+    if isinstance(values, list) and len(values) == count:
+        kinds = [*([int | float] * (count - 1)), str]
+        if all(isinstance(value, kind) for value, kind in zip(values, kinds, strict=True)):
+            return values
     raise InvalidRequest.of("cursor", "must be the next_cursor of a page of this list, unchanged")

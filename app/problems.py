@@ -120,7 +120,8 @@ class JobFailed(Problem):
 
 
 _BY_STATUS: Mapping[int, type[Problem]] = {
-    kind.status: kind for kind in (NotFound, MethodNotAllowed, BodyTooLarge, UnsupportedMediaType, Unavailable)
+    kind.status: kind
+    for kind in (NotFound, MethodNotAllowed, BodyTooLarge, UnsupportedMediaType, Unavailable)
 }
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -196,5 +197,11 @@ def _explain(error: Any) -> str:
         return "is not a known field"
     message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     given = error.get("input")
-    shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) and len(repr(given)) < 80 else ""
-    return f"must be {message}{shown}" if str(error["msg"]).startswith("Input should be ") else f"{message}{shown}"
+    shown = (
+        f" (got {given!r})" if isinstance(given, str | int | float | bool) and len(repr(given)) < 80 else ""
+    )
+    return (
+        f"must be {message}{shown}"
+        if str(error["msg"]).startswith("Input should be ")
+        else f"{message}{shown}"
+    )

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from app.problems import InvalidRequest, from_validation
 
-R = TypeVar("R")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+R = TypeVar("R", bound="DataclassInstance")
 
 
 def resolve(recipes: Mapping[str, R], name: str, overrides: Mapping[str, Any], field: str = "recipe") -> R:
@@ -27,16 +30,19 @@ def resolve(recipes: Mapping[str, R], name: str, overrides: Mapping[str, Any], f
     if name not in recipes:
         raise InvalidRequest.of(field, f"unknown {field} {name!r}; must be one of {', '.join(recipes)}")
     recipe = recipes[name]
-    known = [part.name for part in fields(recipe)]  # type: ignore[arg-type]
+    known = [part.name for part in fields(recipe)]
     for key in overrides:
         if key not in known:
-            raise InvalidRequest.of(f"overrides.{key}", f"is not a field of a recipe; must be one of {', '.join(known)}")
+            raise InvalidRequest.of(
+                f"overrides.{key}", f"is not a field of a recipe; must be one of {', '.join(known)}"
+            )
     try:
-        return _adapter(type(recipe)).validate_python({**asdict(recipe), **overrides})  # type: ignore[call-overload]
+        resolved: R = _adapter(type(recipe)).validate_python({**asdict(recipe), **overrides})
+        return resolved
     except ValidationError as error:
         raise from_validation(error.errors(), prefix="overrides") from None
 
 
 @cache
-def _adapter(kind: type[R]) -> TypeAdapter[R]:
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(kind)

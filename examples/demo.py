@@ -21,7 +21,9 @@ from typing import Any
 
 import httpx
 
-COMMAND = shutil.which("vgae-nas", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+COMMAND = shutil.which(
+    "vgae-nas", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+)
 PICTURE = Path("demo") / "map.png"
 START_SECONDS, JOB_SECONDS = 60, 600
 SEARCH_SEEDS = [1, 2]
@@ -37,7 +39,9 @@ def service() -> Iterator[httpx.Client]:
         for name in ("DATABASE_URL", "BROKER_URL", "ARTIFACTS_URL"):
             environment.pop(f"VGAE_NAS_{name}", None)
         with open(Path(home) / "log", "wb") as log:
-            subprocess.run([COMMAND, "migrate"], env=environment, stdout=log, stderr=log, check=True, timeout=60)
+            subprocess.run(
+                [COMMAND, "migrate"], env=environment, stdout=log, stderr=log, check=True, timeout=60
+            )
             port = free_port()
             server = subprocess.Popen(
                 [COMMAND, "serve", "--port", str(port)], env=environment, stdout=log, stderr=log
@@ -107,7 +111,9 @@ def wait_for(client: httpx.Client, jobs: list[dict[str, Any]], what: str) -> lis
 def run(client: httpx.Client) -> dict[str, Any]:
     """The whole path; what it found, for the last line."""
     digits = ask(client, "POST", "/v1/datasets", {"name": "digits"})
-    print(f"dataset {digits['name']}: {digits['train_count']} training images of {digits['image_size']} pixels")
+    print(
+        f"dataset {digits['name']}: {digits['train_count']} training images of {digits['image_size']} pixels"
+    )
 
     request = {"dataset_id": digits["id"], "recipe": "quick", "seeds": SEARCH_SEEDS}
     searches = wait_for(client, ask(client, "POST", "/v1/searches", request)["items"], "search")

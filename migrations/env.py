@@ -1,14 +1,15 @@
 """Alembic's entry point: the URL comes from the settings, or from who calls."""
 
 from alembic import context
-from app.database import Base, Database
-from app.settings import get_settings
+
 from app import idempotency
+from app.database import Base, Database
 from app.datasets import tables as datasets
 from app.genotypes import tables as genotypes
 from app.jobs import tables as jobs
 from app.latent_spaces import tables as latent_spaces
 from app.searches import tables as searches
+from app.settings import get_settings
 from app.trainings import tables as trainings
 
 TABLES = (datasets, genotypes, jobs, latent_spaces, searches, trainings, idempotency)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from models.genotype import ContinuousGenotype, legal_predecessors
 from models.search_space import CELLS, SearchSpace
+
 if TYPE_CHECKING:
     from torch_geometric.data import Data
 

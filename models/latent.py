@@ -125,19 +125,21 @@ class LatentFit:
 
     def state_dict(self) -> dict[str, Any]:
         """All that `load_state_dict` needs to go on bit for bit."""
-        parts = (self.net, self.optimizer, self.schedule)
         return {
             "epoch": self.epoch,
             "last_loss": self.last_loss,
             "ended": self.ended,
-            "parts": [part.state_dict() for part in parts],
+            "parts": [part.state_dict() for part in self._parts()],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes back to the report at which the state was taken."""
-        for part, values in zip((self.net, self.optimizer, self.schedule), state["parts"], strict=True):
+        for part, values in zip(self._parts(), state["parts"], strict=True):
             part.load_state_dict(values)
         self.epoch, self.last_loss, self.ended = state["epoch"], state["last_loss"], state["ended"]
+
+    def _parts(self) -> tuple[Any, ...]:
+        return self.net, self.optimizer, self.schedule
 
 
 @torch.no_grad()

@@ -51,7 +51,7 @@ class Cell(nn.Module):
         inputs = len(states)
         for first in range(0, len(self.predecessors), self.per_node):
             into = range(first, first + self.per_node)
-            states.append(sum(self._edge(e, states, drop_path) for e in into))  # type: ignore[arg-type]
+            states.append(sum(self._edge(e, states, drop_path) for e in into))
         return torch.cat(states[inputs:], dim=1)
 
     def _edge(self, edge: int, states: list[Tensor], drop_path: float) -> Tensor:
@@ -121,9 +121,7 @@ class Network(nn.Module):
             reduction = position in reductions
             channels *= 2 if reduction else 1
             edges = genotype.reduce if reduction else genotype.normal
-            self.cells.append(
-                Cell(edges, space, inputs, channels, reduction, position - 1 in reductions)
-            )
+            self.cells.append(Cell(edges, space, inputs, channels, reduction, position - 1 in reductions))
             inputs = (inputs[1], space.intermediates * channels)
             if position == 2 * cells // 3:
                 auxiliary_channels = inputs[1]

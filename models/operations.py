@@ -72,9 +72,7 @@ def shift_pixel(x: Tensor) -> Tensor:
 
 def _separable(channels: int, kernel: int, stride: int, dilation: int, affine: bool) -> list[nn.Module]:
     padding = dilation * (kernel - 1) // 2
-    depthwise = nn.Conv2d(
-        channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False
-    )
+    depthwise = nn.Conv2d(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False)
     pointwise = nn.Conv2d(channels, channels, 1, bias=False)
     return [depthwise, pointwise, nn.BatchNorm2d(channels, affine=affine)]
 

@@ -102,7 +102,7 @@ class Training:
         if len(data.train_images) < 2:
             raise DataError("has fewer than 2 training images")
         self.recipe, self.seed, self.device = recipe, seed, device
-        self.statistics = tuple(part.to(device) for part in data.statistics())
+        self.statistics = data.statistics(device)
         self.data = data.to(device)
         torch.manual_seed(seed)
         self.net = Network(
@@ -114,7 +114,8 @@ class Training:
             recipe.cells,
             recipe.auxiliary,
             recipe.drop_path,
-        ).to(device, memory_format=torch.channels_last)
+        ).to(memory_format=torch.channels_last)
+        self.net.to(device)
         self.optimizer = torch.optim.SGD(
             self.net.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
         )
@@ -130,7 +131,9 @@ class Training:
         for rows in shuffled(len(self.data.train_images), self.recipe.batch_size, generator):
             between_steps()
             rows = rows.to(self.device)
-            images = augment(self.data.train_images[rows], self.recipe.crop_padding, self.recipe.flip, generator)
+            images = augment(
+                self.data.train_images[rows], self.recipe.crop_padding, self.recipe.flip, generator
+            )
             labels = self.data.train_labels[rows]
             loss, right = self._step(normalise(images, self.statistics), labels)
             totals += torch.stack([loss * len(labels), right])
@@ -171,14 +174,16 @@ class Training:
 
     def state_dict(self) -> dict[str, Any]:
         """All that `load_state_dict` needs to go on bit for bit."""
-        parts = (self.net, self.optimizer, self.schedule)
-        return {"epoch": self.epoch, "parts": [part.state_dict() for part in parts]}
+        return {"epoch": self.epoch, "parts": [part.state_dict() for part in self._parts()]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes back to the end of the epoch at which the state was taken."""
-        for part, values in zip((self.net, self.optimizer, self.schedule), state["parts"], strict=True):
+        for part, values in zip(self._parts(), state["parts"], strict=True):
             part.load_state_dict(values)
         self.epoch = state["epoch"]
+
+    def _parts(self) -> tuple[Any, ...]:
+        return self.net, self.optimizer, self.schedule
 
     def _step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         self.optimizer.zero_grad(set_to_none=True)

@@ -205,7 +205,7 @@ class PCDARTSSearch(Search):
         images, labels = data.train_images.to(device), data.train_labels.to(device)
         self.weight_half = images[order[:half]], labels[order[:half]]
         self.alpha_half = images[order[half:]], labels[order[half:]]
-        self.statistics = tuple(part.to(device) for part in data.statistics())
+        self.statistics = data.statistics(device)
         torch.manual_seed(seed)
         self.net = Supernet(
             space, data.channels, len(data.classes), recipe.channels, recipe.cells, recipe.partial
@@ -235,7 +235,9 @@ class PCDARTSSearch(Search):
         for batch in shuffled(len(self.weight_half[0]), self.recipe.batch_size, generator):
             between_steps()
             if searching:
-                logits, labels = self._alpha_step(*self._batch(self.alpha_half, next(alpha_batches), generator))
+                logits, labels = self._alpha_step(
+                    *self._batch(self.alpha_half, next(alpha_batches), generator)
+                )
                 totals[2] += (logits.argmax(1) == labels).sum()
                 seen[1] += len(labels)
             loss, logits, labels = self._weight_step(*self._batch(self.weight_half, batch, generator))
@@ -264,14 +266,15 @@ class PCDARTSSearch(Search):
         return self.net.continuous()
 
     def state_dict(self) -> dict[str, Any]:
-        parts = (self.net, self.weight_optimizer, self.alpha_optimizer, self.schedule)
-        return {"epoch": self.epoch, "parts": [part.state_dict() for part in parts]}
+        return {"epoch": self.epoch, "parts": [part.state_dict() for part in self._parts()]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        parts = (self.net, self.weight_optimizer, self.alpha_optimizer, self.schedule)
-        for part, values in zip(parts, state["parts"], strict=True):
+        for part, values in zip(self._parts(), state["parts"], strict=True):
             part.load_state_dict(values)
         self.epoch = state["epoch"]
+
+    def _parts(self) -> tuple[Any, ...]:
+        return self.net, self.weight_optimizer, self.alpha_optimizer, self.schedule
 
     def _alpha_step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.net(images)
@@ -301,7 +304,9 @@ class PCDARTSSearch(Search):
         self.net.eval()
         right = sum(
             (self.net(normalise(x, self.statistics)).argmax(1) == y).sum()
-            for x, y in zip(images.split(self.recipe.batch_size), labels.split(self.recipe.batch_size), strict=True)
+            for x, y in zip(
+                images.split(self.recipe.batch_size), labels.split(self.recipe.batch_size), strict=True
+            )
         )
         return 100 * float(right) / len(labels)
 
@@ -350,4 +355,7 @@ def require_searchable(image_size: int, classes: int, train_count: int, recipe: 
             f"needs at least {2 * recipe.batch_size}, half of them for each level"
         )
     if recipe.channels % recipe.partial:
-        raise DataError(f"cannot be searched: channels ({recipe.channels}) must be a multiple of partial ({recipe.partial})")
+        raise DataError(
+            f"cannot be searched: channels ({recipe.channels}) must be a multiple of "
+            f"partial ({recipe.partial})"
+        )

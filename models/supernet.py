@@ -11,6 +11,7 @@ Three identities make it fast without changing what it computes:
 `none` contributes nothing but its share of the softmax.
 """
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -109,7 +110,9 @@ class StateEdges(nn.Module):
         self.edges, self.stride, self.width = edges, stride, channels // partial
         width, wide = self.width, edges * self.width
         self.order = [i for i, name in enumerate(space.operations) if name in (*SEPARABLE, *DILATED)]
-        self.pools = [i for i, name in enumerate(space.operations) if name in ("max_pool_3x3", "avg_pool_3x3")]
+        self.pools = [
+            i for i, name in enumerate(space.operations) if name in ("max_pool_3x3", "avg_pool_3x3")
+        ]
         self.skip = space.operation("skip_connect")
         self.first, self.second = nn.ModuleDict(), nn.ModuleDict()
         for i in self.order:
@@ -169,7 +172,7 @@ class StateEdges(nn.Module):
             outs.append(chosen)
             columns.append(self.skip)
         share = weights[:, columns, None, None, None]
-        return sum(out[:, None] * share[:, k] for k, out in enumerate(outs))  # type: ignore[return-value]
+        return functools.reduce(torch.add, (out[:, None] * share[:, k] for k, out in enumerate(outs)))
 
 
 class SearchCell(nn.Module):
@@ -231,9 +234,8 @@ class SearchCell(nn.Module):
 
     def _join(self, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
         """Sums over the predecessors, then the channel shuffle (`[K, width]` to `[width, K]`)."""
-        mixed = torch.stack([part for part, _ in parts]).sum(0) if len(parts) > 2 else parts[0][0] + parts[1][0]
-        rest = sum(part for _, part in parts)
-        groups = [mixed, *rest.chunk(self.partial - 1, dim=1)]  # type: ignore[union-attr]
+        mixed, rest = (functools.reduce(torch.add, tensors) for tensors in zip(*parts, strict=True))
+        groups = [mixed, *rest.chunk(self.partial - 1, dim=1)]
         return torch.stack(groups, dim=2).flatten(1, 2)
 
 

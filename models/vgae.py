@@ -138,9 +138,9 @@ class Encoder(nn.Module):
         self.recipe = recipe
         hidden = recipe.hidden
         self.kind = nn.Embedding(len(KINDS), recipe.embedding)
-        self.operation = nn.Embedding(len(space.operations), recipe.embedding)
         self.gat: DenseGAT | None = None
         if recipe.encoder == "gat-gcn":
+            self.operation = nn.Embedding(len(space.operations), recipe.embedding)
             self.gat = DenseGAT(recipe.embedding, hidden, recipe.heads)
             self.edge = nn.Linear(recipe.embedding, hidden, bias=False)
             self.edge_attention = nn.Parameter(torch.empty(recipe.heads, hidden // recipe.heads))
@@ -223,7 +223,10 @@ class Losses:
 
     def as_dict(self) -> dict[str, float]:
         """For JSON, under the same names."""
-        return {name: float(getattr(self, name).detach()) for name in ("total", "positive", "negative", "edge", "kl")}
+        return {
+            name: float(getattr(self, name).detach())
+            for name in ("total", "positive", "negative", "edge", "kl")
+        }
 
 
 class VGAE(nn.Module):

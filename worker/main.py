@@ -91,7 +91,7 @@ def build(settings: Settings) -> tuple[Worker, Celery]:
     def run(job_id: str) -> None:
         worker.run_job(job_id)
 
-    @worker_shutting_down.connect(weak=False)
+    @worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
     def stop(**_: Any) -> None:
         worker.stopping.set()
 
@@ -104,7 +104,13 @@ def main() -> None:
     worker, celery = build(get_settings())
     threading.Thread(target=worker.sweep_until_stopped, daemon=True).start()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    options = ["--pool=solo", "--loglevel=INFO", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+    options = [
+        "--pool=solo",
+        "--loglevel=INFO",
+        "--without-gossip",
+        "--without-mingle",
+        "--without-heartbeat",
+    ]
     celery.worker_main(["worker", *options])
     sys.exit(0)
 

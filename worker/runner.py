@@ -87,7 +87,11 @@ class Run:
             return None
 
     def report(
-        self, progress: float, step: str, event: Mapping[str, Any] | None = None, checkpoint: Any | None = None
+        self,
+        progress: float,
+        step: str,
+        event: Mapping[str, Any] | None = None,
+        checkpoint: Any | None = None,
     ) -> None:
         """Writes how far the job is, with an event and a checkpoint if given.
 
@@ -108,7 +112,13 @@ class Run:
 
         def write(session: Session) -> bool:
             return jobs.report(
-                session, self.job_id, self.token, progress=progress, step=step, event=noted, checkpoint_key=key
+                session,
+                self.job_id,
+                self.token,
+                progress=progress,
+                step=step,
+                event=noted,
+                checkpoint_key=key,
             )
 
         if not self._patiently(write):

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from app.datasets import service as datasets
 from app.genotypes import service as genotypes
 from app.trainings import service as trainings
-from models.retrain import TrainRecipe, Training
+from models.retrain import Training, TrainRecipe
 from models.search_space import SEARCH_SPACES
 from worker.runner import Finish, Run
 

@@ -3,6 +3,7 @@
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
+from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
@@ -13,7 +14,6 @@ from app.datasets.tables import Dataset
 from app.dependencies import ArtifactsIn, DatabaseIn, Reading, SettingsIn, Writing
 from app.pages import Cursor, Limit, Page, paginate
 from app.problems import InvalidRequest, UnsupportedMediaType, from_validation
-from pydantic import BaseModel, ValidationError
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 

@@ -27,7 +27,9 @@ class DatasetIn(BaseModel):
     name: Name
     download: bool = Field(False, description="Lets torchvision fetch the images if they are not there.")
     folder: str | None = Field(
-        None, max_length=500, description="A folder below the data root with train/<class>/… and test/<class>/…"
+        None,
+        max_length=500,
+        description="A folder below the data root with train/<class>/… and test/<class>/…",
     )
     image_size: ImageSize = None
 

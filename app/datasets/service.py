@@ -49,7 +49,7 @@ def require_images(dataset: Dataset, field: str) -> None:
         )
 
 
-def listing() -> Select[Any]:
+def listing() -> Select[*tuple[Any, ...]]:
     """All data sets."""
     return select(Dataset)
 
@@ -162,7 +162,8 @@ def _source(request: DatasetIn) -> str:
     if request.name not in KNOWN_DATASETS:
         names = ", ".join(KNOWN_DATASETS)
         raise InvalidRequest.of(
-            "name", f"unknown data set {request.name!r}; must be one of {names}, or come with a folder or an archive"
+            "name",
+            f"unknown data set {request.name!r}; must be one of {names}, or come with a folder or an archive",
         )
     return "builtin" if request.name == "digits" else "torchvision"
 

@@ -3,19 +3,25 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 Origin = Literal["searched", "published", "registered", "generated", "random"]
 EvaluationKind = Literal["trained", "reported", "search"]
 Percent = Annotated[float, Field(ge=0, le=100, description="Percent.")]
 
-EXAMPLE = {
-    "text": "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "
-    "('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), ('dil_conv_3x3', 2)], "
-    "normal_concat=range(2, 6), reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), "
-    "('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], "
-    "reduce_concat=range(2, 6))"
-}
+EXAMPLE: dict[str, JsonValue] = {
+    "genotype": {
+        "normal": [
+            ["sep_conv_3x3", 0], ["sep_conv_3x3", 1], ["sep_conv_3x3", 0], ["sep_conv_3x3", 1],
+            ["sep_conv_3x3", 1], ["skip_connect", 0], ["skip_connect", 0], ["dil_conv_3x3", 2],
+        ],
+        "reduce": [
+            ["max_pool_3x3", 0], ["max_pool_3x3", 1], ["skip_connect", 2], ["max_pool_3x3", 1],
+            ["max_pool_3x3", 0], ["skip_connect", 2], ["skip_connect", 2], ["max_pool_3x3", 1],
+        ],
+    },
+    "name": "DARTS-V2",
+}  # fmt: skip
 
 
 class EvaluationIn(BaseModel):
@@ -37,7 +43,9 @@ class GenotypeIn(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
 
     search_space: str = "darts"
-    genotype: dict[str, Any] | None = Field(None, description="DARTS JSON: normal and reduce as [operation, node].")
+    genotype: dict[str, Any] | None = Field(
+        None, description="DARTS JSON: normal and reduce as [operation, node]."
+    )
     text: str | None = Field(None, max_length=10_000, description="DARTS text: Genotype(normal=[…], …).")
     continuous: dict[str, Any] | None = Field(None, description="Operation and edge weights of a search.")
     name: str | None = Field(None, min_length=1, max_length=100)

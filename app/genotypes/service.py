@@ -32,7 +32,9 @@ def space_of(name: str, field: str = "search_space") -> SearchSpace:
         InvalidRequest: there is none.
     """
     if name not in SEARCH_SPACES:
-        raise InvalidRequest.of(field, f"unknown search space {name!r}; must be one of {', '.join(SEARCH_SPACES)}")
+        raise InvalidRequest.of(
+            field, f"unknown search space {name!r}; must be one of {', '.join(SEARCH_SPACES)}"
+        )
     return SEARCH_SPACES[name]
 
 
@@ -165,7 +167,7 @@ def listing(
     min_accuracy: float | None,
     min_parameters: int | None,
     max_parameters: int | None,
-) -> Select[Any]:
+) -> Select[*tuple[Any, ...]]:
     """Genotypes by where they came from, their size and their best accuracy.
 
     With a data set, those searched or evaluated on it; `min_accuracy` is then of that data set.
@@ -180,7 +182,9 @@ def listing(
     if origin is not None:
         query = query.where(Genotype.origin == origin)
     if min_accuracy is not None:
-        best = evaluated.group_by(Evaluation.genotype_id).having(func.max(Evaluation.test_accuracy) >= min_accuracy)
+        best = evaluated.group_by(Evaluation.genotype_id).having(
+            func.max(Evaluation.test_accuracy) >= min_accuracy
+        )
         query = query.where(Genotype.id.in_(best))
     if min_parameters is not None:
         query = query.where(Genotype.parameters >= min_parameters)

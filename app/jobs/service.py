@@ -1,9 +1,9 @@
 """Every change of a job's state. Each is one conditional update, so that of two who try one wins.
 
-    queued -> running -> succeeded | failed | cancelled
-    running -> queued             put back: its worker stopped, or its lease ran out
-    queued -> cancelled
-    failed | cancelled -> queued  retry
+queued -> running -> succeeded | failed | cancelled
+running -> queued             put back: its worker stopped, or its lease ran out
+queued -> cancelled
+failed | cancelled -> queued  retry
 """
 
 from collections.abc import Mapping, Sequence
@@ -63,7 +63,7 @@ def get(session: Session, job_id: str) -> Job:
     return job
 
 
-def listing(kind: str | None, status: str | None) -> Select[Any]:
+def listing(kind: str | None, status: str | None) -> Select[*tuple[Any, ...]]:
     """The jobs of a kind and status."""
     query = select(Job)
     if kind is not None:
@@ -204,7 +204,9 @@ def cancel(session: Session, job_id: str) -> Job:
     """
     if _change(session, job_id, Job.status == "queued", **_final("cancelled"), step="cancelled"):
         add_event(session, job_id, "cancelled", {})
-    elif _change(session, job_id, Job.status == "running", Job.cancel_requested.is_(False), cancel_requested=True):
+    elif _change(
+        session, job_id, Job.status == "running", Job.cancel_requested.is_(False), cancel_requested=True
+    ):
         add_event(session, job_id, "cancel_requested", {})
     else:
         job = get(session, job_id)
@@ -286,13 +288,16 @@ def unsent(session: Session, older_than: datetime, limit: int) -> list[str]:
 
 def _change(session: Session, job_id: str, *conditions: Any, **values: Any) -> bool:
     outcome = session.execute(
-        update(Job).where(Job.id == job_id, *conditions).values(**values).execution_options(synchronize_session=False)
+        update(Job)
+        .where(Job.id == job_id, *conditions)
+        .values(**values)
+        .execution_options(synchronize_session=False)
     )
     assert isinstance(outcome, CursorResult)
     return outcome.rowcount == 1
 
 
-def _held(token: str) -> tuple[Any, ...]:
+def _held(token: str | None) -> tuple[Any, ...]:
     return Job.status == "running", Job.lease_token == token
 
 

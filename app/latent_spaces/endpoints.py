@@ -12,10 +12,10 @@ from app.latent_spaces.schemas import (
     EncodeIn,
     GenerateIn,
     GenerateOut,
+    LatentsOut,
     LatentSpaceFull,
     LatentSpaceIn,
     LatentSpaceOut,
-    LatentsOut,
     MapOut,
 )
 from app.latent_spaces.tables import LatentSpace
@@ -27,7 +27,9 @@ MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
 
 
 @router.post("", status_code=202)
-def create_latent_space(session: Writing, body: LatentSpaceIn, settings: SettingsIn, starter: StarterIn) -> JobOut:
+def create_latent_space(
+    session: Writing, body: LatentSpaceIn, settings: SettingsIn, starter: StarterIn
+) -> JobOut:
     """Trains a VGAE on chosen genotypes: a job, linked to its latent space."""
     return starter.start([service.start(session, body, settings)])[0]
 

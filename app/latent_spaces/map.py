@@ -36,15 +36,20 @@ def draw(space_map: MapOut, title: str, form: Literal["svg", "png"]) -> bytes:
             marker=marker,
             s=40,
         )
-    shares = space_map.explained_variance or [None, None]
-    for axis, share, set_label in zip((1, 2), shares, (axes.set_xlabel, axes.set_ylabel), strict=True):
-        name = f"{'PC' if space_map.method == 'pca' else 't-SNE '}{axis}"
-        set_label(name if share is None else f"{name} ({share:.0%} of the variance)")
+    axes.set_xlabel(_axis(space_map, 0))
+    axes.set_ylabel(_axis(space_map, 1))
     axes.set_title(title)
     axes.legend(handles=_legend(colours, {point.origin for point in space_map.items}), loc="best", fontsize=8)
     buffer = io.BytesIO()
     figure.savefig(buffer, format=form, dpi=150)
     return buffer.getvalue()
+
+
+def _axis(space_map: MapOut, axis: int) -> str:
+    name = f"{'PC' if space_map.method == 'pca' else 't-SNE '}{axis + 1}"
+    if space_map.explained_variance is None:
+        return name
+    return f"{name} ({space_map.explained_variance[axis]:.0%} of the variance)"
 
 
 def _legend(colours: dict[str, str], origins: set[str]) -> list[Line2D]:

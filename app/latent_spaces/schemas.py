@@ -14,10 +14,13 @@ class LatentSpaceIn(BaseModel):
     """A latent space to train on chosen genotypes."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"genotype_ids": ["gen_…", "gen_…"], "preset": "default"}]}
+        extra="forbid",
+        json_schema_extra={"examples": [{"genotype_ids": ["gen_…", "gen_…"], "preset": "default"}]},
     )
 
-    genotype_ids: list[str] = Field(min_length=2, description="The members; at least two, all of one search space.")
+    genotype_ids: list[str] = Field(
+        min_length=2, description="The members; at least two, all of one search space."
+    )
     preset: str = Field("default", description="`default`, `paper` or `paper-gcn`.")
     overrides: dict[str, Any] = Field({}, description="Fields of the preset to replace.")
     seed: Seed = 2024
@@ -91,12 +94,16 @@ class GenerateIn(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"near": {"dataset_id": "ds_…"}, "gamma": 0.1, "count": 3, "seed": 1}]},
+        json_schema_extra={
+            "examples": [{"near": {"dataset_id": "ds_…"}, "gamma": 0.1, "count": 3, "seed": 1}]
+        },
     )
 
     near: NearIn | None = None
     random: Literal["uniform"] | None = Field(None, description="Uniform over the box that the members span.")
-    gamma: float | None = Field(None, ge=0, le=1, description="How far from the point, 0 to 1; 0.1 by default.")
+    gamma: float | None = Field(
+        None, ge=0, le=1, description="How far from the point, 0 to 1; 0.1 by default."
+    )
     count: int = Field(1, ge=1)
     seed: Seed = 0
 

@@ -66,8 +66,8 @@ def start(session: Session, request: LatentSpaceIn, settings: Settings) -> Job:
         if member.search_space != members[0].search_space:
             raise InvalidRequest.of(
                 f"genotype_ids[{position}]",
-                f"is of the search space {member.search_space!r} and the first of {members[0].search_space!r}; "
-                "all must be of one",
+                f"is of the search space {member.search_space!r} and the first of "
+                f"{members[0].search_space!r}; all must be of one",
             )
     space_id = new_id(PREFIX)
     job = jobs.create(
@@ -107,7 +107,7 @@ def get(session: Session, space_id: str) -> LatentSpace:
     return space
 
 
-def listing() -> Select[Any]:
+def listing() -> Select[*tuple[Any, ...]]:
     """All latent spaces."""
     return select(LatentSpace)
 
@@ -144,7 +144,9 @@ def finish(
     space = get(session, space_id)
     space.epochs, space.losses = report["epoch"], report["losses"]
     space.members_exact, space.artifact_key = report["members_exact"], artifact_key
-    query = select(LatentMember).where(LatentMember.latent_space_id == space_id).order_by(LatentMember.position)
+    query = (
+        select(LatentMember).where(LatentMember.latent_space_id == space_id).order_by(LatentMember.position)
+    )
     for member, its_mu, its_logstd in zip(session.scalars(query), mu, logstd, strict=True):
         member.mu, member.logstd = _to_bytes(its_mu), _to_bytes(its_logstd)
 
@@ -229,8 +231,14 @@ def space_map(session: Session, space_id: str, method: Method, generated: bool, 
     queries = [of_members]
     if generated:
         of_generated = select(Genotype, Genotype.latent, Dataset.name)
-        queries.append(of_generated.where(Genotype.latent_space_id == space_id).order_by(Genotype.id).limit(10_000))
-    rows = [row for q in queries for row in session.execute(q.outerjoin(Dataset, Dataset.id == Genotype.dataset_id))]
+        queries.append(
+            of_generated.where(Genotype.latent_space_id == space_id).order_by(Genotype.id).limit(10_000)
+        )
+    rows = [
+        row
+        for q in queries
+        for row in session.execute(q.outerjoin(Dataset, Dataset.id == Genotype.dataset_id))
+    ]
     try:
         projection = project(_from_bytes([row[1] for row in rows], space), method, seed)
     except LatentError as error:
@@ -307,9 +315,16 @@ def _rows(
     origin = "random" if start.kind == "random" else "generated"
     rows = []
     for position, genotype in enumerate(forms.from_tensor(decoded, search_space)):
-        source: dict[str, Any] = {**start.model_dump(exclude_none=True), "gamma": gamma, "seed": seed, "draw": position}
+        source: dict[str, Any] = {
+            **start.model_dump(exclude_none=True),
+            "gamma": gamma,
+            "seed": seed,
+            "draw": position,
+        }
         if sample.directions is not None:
-            source["direction"] = "".join("+" if up else "-" for up in (sample.directions[position].flatten() > 0))
+            source["direction"] = "".join(
+                "+" if up else "-" for up in (sample.directions[position].flatten() > 0)
+            )
         row = genotypes.build(
             genotype, search_space, origin=origin, source=source, parameters=parameters[position]
         )
@@ -346,7 +361,8 @@ def _require_ready(space: LatentSpace) -> None:
 def _require_same_space(row: Genotype, space: LatentSpace, field: str) -> None:
     if row.search_space != space.search_space:
         raise InvalidRequest.of(
-            field, f"is of the search space {row.search_space!r}; this latent space is of {space.search_space!r}"
+            field,
+            f"is of the search space {row.search_space!r}; this latent space is of {space.search_space!r}",
         )
 
 
@@ -368,8 +384,8 @@ def _to_bytes(z: Tensor) -> bytes:
     return z.detach().cpu().float().contiguous().numpy().tobytes()
 
 
-def _from_bytes(stored: Sequence[bytes], space: LatentSpace) -> Tensor:
+def _from_bytes(stored: Sequence[bytes | None], space: LatentSpace) -> Tensor:
     """`[latents, nodes, latent dimension]`."""
-    flat = np.frombuffer(b"".join(stored), dtype=np.float32).copy()
+    flat = np.frombuffer(b"".join(z for z in stored if z is not None), dtype=np.float32).copy()
     nodes = SEARCH_SPACES[space.search_space].nodes
     return torch.from_numpy(flat).reshape(len(stored), nodes, -1)

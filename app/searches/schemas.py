@@ -12,7 +12,8 @@ class SearchIn(BaseModel):
     """A search on a data set, once for each seed."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"dataset_id": "ds_…", "recipe": "quick", "seeds": [1, 2]}]}
+        extra="forbid",
+        json_schema_extra={"examples": [{"dataset_id": "ds_…", "recipe": "quick", "seeds": [1, 2]}]},
     )
 
     dataset_id: str

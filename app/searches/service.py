@@ -75,7 +75,7 @@ def get(session: Session, search_id: str) -> Search:
     return search
 
 
-def listing(dataset_id: str | None) -> Select[Any]:
+def listing(dataset_id: str | None) -> Select[*tuple[Any, ...]]:
     """Searches, of one data set or all."""
     query = select(Search)
     return query if dataset_id is None else query.where(Search.dataset_id == dataset_id)

@@ -54,7 +54,9 @@ def get_leaderboard(
     rows, following = paginate(session, query, Evaluation.test_accuracy, Evaluation.id, cursor, limit)
     items = [
         LeaderboardRow(
-            **EvaluationOut.model_validate(evaluation).model_dump(), genotype_name=name, origin=genotype_origin
+            **EvaluationOut.model_validate(evaluation).model_dump(),
+            genotype_name=name,
+            origin=genotype_origin,
         )
         for evaluation, name, genotype_origin in rows
     ]

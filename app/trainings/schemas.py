@@ -15,7 +15,9 @@ class TrainingIn(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"dataset_id": "ds_…", "genotype_ids": ["gen_…"], "recipe": "quick"}]},
+        json_schema_extra={
+            "examples": [{"dataset_id": "ds_…", "genotype_ids": ["gen_…"], "recipe": "quick"}]
+        },
     )
 
     dataset_id: str
@@ -23,7 +25,9 @@ class TrainingIn(BaseModel):
     recipe: str = Field("paper-small", description="`paper-small` or `quick`.")
     overrides: dict[str, Any] = Field({}, description="Fields of the recipe to replace.")
     seeds: list[Seed] = Field([2024], min_length=1, max_length=100)
-    arm: str | None = Field(None, min_length=1, max_length=100, description="A label that the leaderboard keeps.")
+    arm: str | None = Field(
+        None, min_length=1, max_length=100, description="A label that the leaderboard keeps."
+    )
 
     @model_validator(mode="after")
     def _distinct(self) -> "TrainingIn":

@@ -78,7 +78,7 @@ def get(session: Session, training_id: str) -> Training:
     return training
 
 
-def listing(dataset_id: str | None, genotype_id: str | None) -> Select[Any]:
+def listing(dataset_id: str | None, genotype_id: str | None) -> Select[*tuple[Any, ...]]:
     """Trainings of a data set and genotype."""
     query = select(Training)
     if dataset_id is not None:
@@ -90,14 +90,16 @@ def listing(dataset_id: str | None, genotype_id: str | None) -> Select[Any]:
 
 def leaderboard(
     session: Session, dataset_id: str, origin: str | None, arm: str | None, recipe: str | None
-) -> Select[Any]:
+) -> Select[*tuple[Any, ...]]:
     """A data set's evaluations with their genotypes; a supernet's own accuracies are not among them.
 
     Raises:
         NotFound: there is no such data set.
     """
     datasets.get(session, dataset_id)
-    query = select(Evaluation, Genotype.name, Genotype.origin).join(Genotype, Genotype.id == Evaluation.genotype_id)
+    query: Select[*tuple[Any, ...]] = select(Evaluation, Genotype.name, Genotype.origin).join(
+        Genotype, Genotype.id == Evaluation.genotype_id
+    )
     query = query.where(Evaluation.dataset_id == dataset_id, Evaluation.kind != "search")
     if origin is not None:
         query = query.where(Genotype.origin == origin)

@@ -97,7 +97,7 @@ class PlainSupernet(nn.Module):
         s0 = s1 = self.stem(images)
         for position, cell in enumerate(self.cells):
             kind = int(position in self.reductions)
-            into = self.betas[kind].split([n for n in range(2, 2 + self.space.intermediates)])
+            into = self.betas[kind].split(list(range(2, 2 + self.space.intermediates)))
             betas = torch.cat([F.softmax(part, dim=0) for part in into])
             s0, s1 = s1, cell(s0, s1, F.softmax(self.alphas[kind], dim=-1), betas)
         return self.classifier(F.adaptive_avg_pool2d(s1, 1).flatten(1))

@@ -41,7 +41,7 @@ def copy_supernet(plain: PlainSupernet, ours: Supernet) -> None:
 
 
 def relative(ours: Tensor, plain: Tensor) -> float:
-    return float((ours - plain).norm() / plain.norm())
+    return float((ours - plain).detach().norm() / plain.detach().norm())
 
 
 def pair(size: int, cells: int) -> tuple[PlainSupernet, Supernet, Tensor, Tensor]:
@@ -55,27 +55,38 @@ def pair(size: int, cells: int) -> tuple[PlainSupernet, Supernet, Tensor, Tensor
     return plain, ours, torch.randn(8, 3, size, size), torch.randint(10, (8,))
 
 
-@pytest.mark.parametrize("size", [16, 14, 9])
-def test_outputs_and_gradients_equal_the_plain_supernet(size: int) -> None:
+@pytest.mark.parametrize(
+    ("size", "dtype", "tolerance"),
+    [
+        (16, torch.float32, 1e-4),
+        # in single precision a rounding that crosses a kink of ReLU or max pooling moves a gradient by
+        # far more than itself, and odd sizes have such a crossing; in double they agree to the last digits
+        (16, torch.float64, 1e-9),
+        (14, torch.float64, 1e-9),
+        (9, torch.float64, 1e-9),
+    ],
+)
+def test_outputs_and_gradients_equal_the_plain_supernet(
+    size: int, dtype: torch.dtype, tolerance: float
+) -> None:
     plain, ours, images, labels = pair(size, cells=5)
+    plain, ours, images = plain.to(dtype), ours.to(dtype), images.to(dtype)
     logits, expected = ours(images), plain(images)
-    assert relative(logits, expected) < 1e-4
+    assert relative(logits, expected) < tolerance
     torch.nn.functional.cross_entropy(logits, labels).backward()
     torch.nn.functional.cross_entropy(expected, labels).backward()
-    assert relative(ours.alphas.grad, plain.alphas.grad) < 1e-4
-    assert relative(ours.betas.grad, plain.betas.grad) < 1e-4
+    assert relative(ours.alphas.grad, plain.alphas.grad) < tolerance
+    assert relative(ours.betas.grad, plain.betas.grad) < tolerance
     # a gradient copied by the same map as the weights must land on our gradient
-    mirror = Supernet(DARTS, 3, 10, 16, 5, 4)
+    mirror = Supernet(DARTS, 3, 10, 16, 5, 4).to(dtype)
     for p in plain.parameters():
         p.data = p.grad
     copy_supernet(plain, mirror)
     grads = torch.cat([p.grad.flatten() for p in ours.weights()])
     expected_grads = torch.cat([p.detach().flatten() for p in mirror.weights()])
-    assert relative(grads, expected_grads) < 1e-4
-    for (name, grad), reference in zip(
-        ((n, p.grad) for n, p in ours.named_parameters()), mirror.parameters(), strict=True
-    ):
-        assert relative(grad, reference.detach()) < 1e-3, name
+    assert relative(grads, expected_grads) < tolerance
+    for (name, parameter), reference in zip(ours.named_parameters(), mirror.parameters(), strict=True):
+        assert relative(parameter.grad, reference) < 10 * tolerance, name
 
 
 def test_evaluation_uses_the_running_statistics() -> None:

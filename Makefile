@@ -1,0 +1,37 @@
+# Everything below installs what it needs first; a fresh machine needs Python, make and a compiler.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+WORKERS ?= 2
+
+.PHONY: demo test serve lint lock bench-search clean
+
+demo: $(INSTALLED)
+	$(BIN)/python examples/demo.py
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+serve: $(INSTALLED)
+	$(BIN)/vgae-nas migrate
+	$(BIN)/vgae-nas serve
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# torch and torchvision go as a matched pair
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--extra dev -P torch==2.14.1 -P torchvision==0.29.1 pyproject.toml -o requirements-dev.txt
+
+clean:
+	rm -rf .venv build demo
+
+$(INSTALLED): requirements-dev.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
