@@ -12,8 +12,8 @@ from fastapi import FastAPI, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field, ValidationError
-from sqlalchemy.exc import OperationalError
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 
 logger = logging.getLogger(__name__)
@@ -156,9 +156,9 @@ def install(app: FastAPI) -> None:
     def on_invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         return response(from_validation(error.errors()))
 
-    @app.exception_handler(ValidationError)
-    def on_invalid_form(_request: Request, error: ValidationError) -> JSONResponse:
-        return response(from_validation(error.errors()))
+    @app.exception_handler(DataError)
+    def on_unstorable(_request: Request, error: DataError) -> JSONResponse:
+        return response(InvalidRequest(f"a value cannot be stored: {error.orig}"))
 
     @app.exception_handler(HTTPException)
     def on_http(request: Request, error: HTTPException) -> JSONResponse:

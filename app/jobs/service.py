@@ -187,7 +187,14 @@ def finish_cancel(session: Session, job_id: str, token: str) -> bool:
 
 
 def put_back(session: Session, job_id: str, token: str, reason: str) -> bool:
-    """Gives a running job back to the queue, to go on from its checkpoint."""
+    """Gives a running job back to the queue, to go on from its checkpoint.
+
+    One whose cancel is requested is over instead; either way, whether the lease was still ours.
+    """
+    if _change(session, job_id, *_held(token), Job.cancel_requested, **_final("cancelled"), step="cancelled"):
+        add_event(session, job_id, "cancelled", {})
+        session.commit()
+        return True
     back = _change(session, job_id, *_held(token), **_queued(), attempt=Job.attempt - 1)
     if back:
         add_event(session, job_id, "put_back", {"reason": reason})

@@ -354,7 +354,7 @@ def _graph(rows: Sequence[Genotype], space: SearchSpace) -> graphs.Graph:
 
 
 def _require_ready(space: LatentSpace) -> None:
-    if space.artifact_key is None:
+    if not space.ready:
         raise Conflict(f"latent space {space.id} is not trained; its job is {space.job_id}")
 
 

@@ -31,6 +31,11 @@ class LatentSpace(Base):
     """Of the trained weights; set when the space is ready."""
     created_at: Mapped[datetime]
 
+    @property
+    def ready(self) -> bool:
+        """Whether it is trained."""
+        return self.artifact_key is not None
+
 
 class LatentMember(Base):
     """One member genotype and, once the space is trained, its latent."""

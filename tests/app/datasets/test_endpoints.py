@@ -1,0 +1,106 @@
+"""Data sets over HTTP."""
+
+import pytest
+
+from tests.conftest import Service
+from tests.models.test_data import archive, small
+
+
+def upload(service: Service, files: dict[str, bytes], name: str = "mine", **fields: str):
+    return service.client.post(
+        "/v1/datasets", files={"archive": archive(files)}, data={"name": name, **fields}
+    )
+
+
+def test_digits_are_built_in_and_added_once(service: Service) -> None:
+    first = service.post("/v1/datasets", {"name": "digits"})
+    assert (first["channels"], first["image_size"], first["classes"]) == (1, 8, 10)
+    assert (first["train_count"], first["test_count"]) == (1_437, 360)
+    assert service.post("/v1/datasets", {"name": "digits"})["id"] == first["id"]
+    assert [row["id"] for row in service.get("/v1/datasets")["items"]] == [first["id"]]
+    assert service.get(f"/v1/datasets/{first['id']}") == first
+
+
+def test_a_torchvision_set_is_read_from_the_data_root(service: Service) -> None:
+    if not service.settings.data_root.is_dir():
+        pytest.skip("no data root")
+    assert service.post("/v1/datasets", {"name": "usps"})["train_count"] == 7_291
+
+
+def test_an_uploaded_archive_becomes_a_data_set_that_can_be_trained_on(service: Service) -> None:
+    answer = upload(service, small())
+    assert answer.status_code == 201, answer.text
+    dataset = answer.json()
+    assert (dataset["source"], dataset["channels"], dataset["class_names"]) == ("upload", 3, ["a", "b"])
+    genotype = service.post("/v1/genotypes/published")["items"][0]["id"]
+    overrides = {"cells": 2, "epochs": 1, "channels": 4, "batch_size": 4}
+    body = {
+        "dataset_id": dataset["id"],
+        "genotype_ids": [genotype],
+        "recipe": "quick",
+        "overrides": overrides,
+    }
+    service.post("/v1/trainings", body)
+    (job,) = service.run_jobs()
+    assert job["status"] == "succeeded", job
+
+
+def test_a_taken_name_is_a_conflict(service: Service, digits: str) -> None:
+    assert upload(service, small(), name="digits").status_code == 409
+    assert upload(service, small()).status_code == 201
+    assert upload(service, small()).status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"name": "imagenette"}, "name"),
+        ({"name": "fashion-mnist"}, "name"),
+        ({"name": "imagenet"}, "name"),
+        ({"name": "Upper"}, "name"),
+        ({}, "name"),
+        ({"name": "digits", "colour": True}, "colour"),
+        ({"name": "mine", "folder": "../.."}, "folder"),
+        ({"name": "mine", "folder": "nowhere"}, "folder"),
+        ({"name": "mine", "folder": "x", "image_size": 0}, "image_size"),
+    ],
+)
+def test_a_bad_request_names_the_field(service: Service, body: dict[str, object], field: str) -> None:
+    assert service.refused("/v1/datasets", body) == [field]
+    assert service.get("/v1/datasets")["items"] == []
+
+
+def test_a_bad_archive_is_a_problem_and_leaves_nothing(service: Service) -> None:
+    answer = upload(service, {**small(), "train/a/bad.png": b"x"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "archive"
+    assert "bad.png" in answer.json()["detail"]
+    assert service.client.post("/v1/datasets", data={"name": "x"}, files={"other": b""}).status_code == 422
+    assert service.client.post("/v1/datasets", content=b"x").status_code == 415
+    assert service.get("/v1/datasets")["items"] == []
+    assert not (service.settings.home / "artifacts" / "datasets").exists()
+
+
+def test_facts_become_images_when_they_come(service: Service, published: list[str]) -> None:
+    rows = service.get("/v1/datasets")["items"]
+    facts = next(row for row in rows if row["name"] == "cifar10")
+    assert facts["source"] == "facts"
+    request = {"dataset_id": facts["id"], "recipe": "quick"}
+    assert service.refused("/v1/searches", request) == ["dataset_id"]
+    answer = upload(service, small(), name="cifar10")
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["id"] == facts["id"]
+    assert answer.json()["source"] == "upload"
+
+
+def test_a_data_set_goes_with_its_file_unless_something_refers_to_it(service: Service) -> None:
+    dataset = upload(service, small()).json()
+    files = service.settings.home / "artifacts" / "datasets"
+    assert len(list(files.iterdir())) == 1
+    assert service.client.delete(f"/v1/datasets/{dataset['id']}").status_code == 204
+    assert list(files.iterdir()) == []
+    digits = service.post("/v1/datasets", {"name": "digits"})["id"]
+    service.post("/v1/searches", {"dataset_id": digits, "recipe": "quick"})
+    refused = service.client.delete(f"/v1/datasets/{digits}")
+    assert refused.status_code == 409
+    assert service.get(f"/v1/datasets/{digits}")["id"] == digits

@@ -1,0 +1,175 @@
+"""Latent spaces over HTTP: training, encoding, generating, drawing."""
+
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from models.published import PUBLISHED
+from tests.conftest import Service
+
+
+def cifar10(service: Service) -> str:
+    dataset_id: str = next(
+        row["id"] for row in service.get("/v1/datasets")["items"] if row["name"] == "cifar10"
+    )
+    return dataset_id
+
+
+def test_a_space_knows_its_members_recipe_losses_and_version(
+    service: Service, published: list[str], latent_space: str
+) -> None:
+    space = service.get(latent_space)
+    assert space["ready"]
+    assert space["genotype_ids"] == published[:6]
+    assert (space["preset"], space["seed"], space["epochs"]) == ("default", 2024, 100)
+    assert set(space["losses"]) == {"total", "positive", "negative", "edge", "kl"}
+    assert 0 <= space["members_exact"] <= 1
+    assert space["code_version"]
+
+
+def test_the_curve_is_in_the_events(service: Service, published: list[str]) -> None:
+    body = {"genotype_ids": published[:3], "overrides": {"max_epochs": 1_000, "early_end": False}}
+    job_id = service.post("/v1/latent-spaces", body)["id"]
+    service.run_jobs()
+    events = service.get(f"/v1/jobs/{job_id}/events")["items"]
+    curve = [event["data"]["epoch"] for event in events if event["type"] == "progress"]
+    assert curve == [500, 1_000]
+
+
+def test_more_genotypes_are_encoded_without_training(
+    service: Service, published: list[str], latent_space: str
+) -> None:
+    latents = service.post(f"{latent_space}/encode", {"genotype_ids": published[5:8]})["items"]
+    assert [latent["genotype_id"] for latent in latents] == published[5:8]
+    assert len(latents[0]["mu"]) == 14
+    assert len(latents[0]["mu"][0]) == 4
+
+
+def test_gamma_0_near_a_best_point_gives_its_own_genotype(service: Service, published: list[str]) -> None:
+    space = service.post("/v1/latent-spaces", {"genotype_ids": published})["links"]["latent_space"]
+    (job,) = service.run_jobs()
+    assert job["result"]["members_exact"] == 1.0
+    body = {"near": {"dataset_id": cifar10(service)}, "gamma": 0, "count": 2}
+    answer = service.post(f"{space}/generate", body)
+    best = max(PUBLISHED, key=lambda p: p.reported[0].test_accuracy if p.searched_on == "cifar10" else 0)
+    assert answer["start"]["test_accuracy"] == best.reported[0].test_accuracy
+    assert answer["start"]["member"]
+    assert {row["digest"] for row in answer["items"]} == {best.genotype.digest()}
+    assert (answer["sampled"], answer["duplicates"]) == (2, 2)
+
+
+def test_generated_architectures_are_legal_stored_and_repeatable(
+    service: Service, published: list[str], latent_space: str
+) -> None:
+    body = {"near": {"genotype_id": published[0]}, "gamma": 0.3, "count": 50, "seed": 7}
+    first, again = (service.post(f"{latent_space}/generate", body) for _ in range(2))
+    assert [row["digest"] for row in first["items"]] == [row["digest"] for row in again["items"]]
+    other = service.post(f"{latent_space}/generate", {**body, "seed": 8})
+    assert [row["digest"] for row in first["items"]] != [row["digest"] for row in other["items"]]
+    stored = service.get(f"/v1/genotypes/{first['items'][3]['id']}")
+    assert stored["origin"] == "generated"
+    assert stored["source"]["gamma"] == 0.3
+    assert stored["source"]["genotype_id"] == published[0]
+    assert len(stored["source"]["direction"]) == 14 * 4
+    registered = service.post("/v1/genotypes", {"genotype": stored["genotype"]})
+    assert registered["digest"] == stored["digest"]
+
+
+def test_random_generation_draws_from_the_box_of_the_members(service: Service, latent_space: str) -> None:
+    answer = service.post(f"{latent_space}/generate", {"random": "uniform", "count": 20})
+    assert {row["origin"] for row in answer["items"]} == {"random"}
+    assert answer["gamma"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"gamma": 1.5}, "gamma"),
+        ({"gamma": -0.1}, "gamma"),
+        ({"gamma": "wide"}, "gamma"),
+        ({"count": 0}, "count"),
+        ({"count": 10_001}, "count"),
+        ({"seed": -1}, "seed"),
+        ({"near": {"dataset_id": "ds_x"}}, "near.dataset_id"),
+        ({"near": {"genotype_id": "gen_x"}}, "near.genotype_id"),
+        ({"near": {}}, "near"),
+        ({"near": None}, "body"),
+        ({"random": "uniform"}, "body"),
+        ({"temperature": 1}, "temperature"),
+    ],
+)
+def test_a_bad_generate_request_names_the_field_and_stores_nothing(
+    service: Service, published: list[str], latent_space: str, change: dict[str, Any], field: str
+) -> None:
+    body = {"near": {"genotype_id": published[0]}, "gamma": 0.1, "count": 1, **change}
+    assert service.refused(f"{latent_space}/generate", body) == [field]
+    assert service.get("/v1/genotypes", origin="generated")["items"] == []
+
+
+def test_a_data_set_without_evaluation_is_no_start(service: Service, digits: str, latent_space: str) -> None:
+    assert service.refused(f"{latent_space}/generate", {"near": {"dataset_id": digits}}) == [
+        "near.dataset_id"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"genotype_ids": []}, "genotype_ids"),
+        ({"genotype_ids": ["one"]}, "genotype_ids"),
+        ({"genotype_ids": ["gen_x", "gen_y"]}, "genotype_ids[0]"),
+        ({"preset": "best"}, "preset"),
+        ({"overrides": {"latent_dimension": 0}}, "overrides.latent_dimension"),
+        ({"overrides": {"max_epochs": 500_001}}, "overrides.max_epochs"),
+        ({"overrides": {"encoder": "gin"}}, "overrides.encoder"),
+    ],
+)
+def test_a_bad_space_names_the_field_and_starts_nothing(
+    service: Service, published: list[str], change: dict[str, Any], field: str
+) -> None:
+    assert service.refused("/v1/latent-spaces", {"genotype_ids": published[:2], **change}) == [field]
+    assert service.get("/v1/latent-spaces")["items"] == service.get("/v1/jobs")["items"] == []
+
+
+def test_a_repeated_member_is_refused(service: Service, published: list[str]) -> None:
+    body = {"genotype_ids": [published[0], published[1], published[0]]}
+    assert service.refused("/v1/latent-spaces", body) == ["genotype_ids[2]"]
+
+
+def test_a_space_that_is_still_training_is_a_conflict(service: Service, published: list[str]) -> None:
+    space = service.post("/v1/latent-spaces", {"genotype_ids": published[:2]})["links"]["latent_space"]
+    assert not service.get(space)["ready"]
+    for path, body in (
+        ("generate", {"random": "uniform"}),
+        ("encode", {"genotype_ids": published[:1]}),
+    ):
+        assert service.client.post(f"{space}/{path}", json=body).status_code == 409
+    assert service.client.get(f"{space}/map").status_code == 409
+
+
+def test_the_map_is_json_svg_and_png(service: Service, published: list[str], latent_space: str) -> None:
+    service.post(f"{latent_space}/generate", {"random": "uniform", "count": 5})
+    space_map = service.get(f"{latent_space}/map")
+    assert [point["genotype_id"] for point in space_map["items"]] == published[:6]
+    assert {point["dataset"] for point in space_map["items"]} == {"cifar10"}
+    assert len(space_map["explained_variance"]) == 2
+    with_generated = service.get(f"{latent_space}/map", generated=True)
+    assert len(with_generated["items"]) == 11
+    svg = service.client.get(f"{latent_space}/map", params={"format": "svg", "method": "tsne"})
+    assert svg.headers["content-type"] == "image/svg+xml"
+    assert b"<svg" in svg.content
+    png = service.client.get(f"{latent_space}/map", params={"format": "png", "generated": True})
+    assert png.headers["content-type"] == "image/png"
+    (service.settings.home / "map.png").write_bytes(png.content)
+    with Image.open(service.settings.home / "map.png") as picture:
+        assert picture.size == (1_050, 750)
+
+
+def test_a_projection_that_needs_more_points_says_so(service: Service, published: list[str]) -> None:
+    body = {"genotype_ids": published[:2], "overrides": {"max_epochs": 1}}
+    space = service.post("/v1/latent-spaces", body)["links"]["latent_space"]
+    service.run_jobs()
+    answer = service.client.get(f"{space}/map", params={"method": "tsne"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "method"

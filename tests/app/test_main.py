@@ -1,0 +1,165 @@
+"""Docs without a network, probes, problems, limits and idempotency."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.idempotency import IdempotencyKey
+from app.main import create_app
+from app.problems import Problem
+from app.settings import Settings
+from models.published import PUBLISHED
+from tests.conftest import Service
+
+
+def test_the_docs_need_no_network(service: Service) -> None:
+    page = service.client.get("/docs")
+    assert page.status_code == 200
+    addresses = re.findall(r"""(?:src|href)=["']([^"']+)["']|url: ["']([^"']+)["']""", page.text)
+    loaded = [first or second for first, second in addresses]
+    assert len(loaded) >= 3
+    for address in loaded:
+        assert address.startswith("/"), address
+        assert service.client.get(address).status_code == 200, address
+    script = next(a for a in loaded if a.endswith(".js"))
+    assert len(service.client.get(script).content) > 100_000
+
+
+def test_the_schema_describes_every_endpoint(service: Service) -> None:
+    paths = service.get("/openapi.json")["paths"]
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            if path != "/metrics":
+                assert operation.get("description"), f"{method} {path}"
+    assert "multipart/form-data" in paths["/v1/datasets"]["post"]["requestBody"]["content"]
+
+
+def test_probes_answer(service: Service) -> None:
+    assert service.get("/healthz") == service.get("/readyz") == {"status": "ok"}
+    assert "http_requests_total" in service.client.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "name"),
+    [
+        ("GET", "/v1/nothing", 404, "not-found"),
+        ("GET", "/v1/jobs/job_x", 404, "not-found"),
+        ("GET", "/v1/genotypes/gen_x", 404, "not-found"),
+        ("GET", "/v1/datasets/ds_x", 404, "not-found"),
+        ("GET", "/v1/datasets/ds_x/leaderboard", 404, "not-found"),
+        ("GET", "/v1/searches/se_x", 404, "not-found"),
+        ("GET", "/v1/trainings/tr_x", 404, "not-found"),
+        ("GET", "/v1/latent-spaces/lat_x", 404, "not-found"),
+        ("GET", "/v1/latent-spaces/lat_x/map", 404, "not-found"),
+        ("GET", "/v1/jobs/job_x/events", 404, "not-found"),
+        ("POST", "/v1/jobs/job_x/cancel", 404, "not-found"),
+        ("POST", "/v1/jobs/job_x/retry", 404, "not-found"),
+        ("DELETE", "/v1/datasets/ds_x", 404, "not-found"),
+        ("DELETE", "/v1/genotypes/gen_x", 404, "not-found"),
+        ("PUT", "/v1/jobs", 405, "method-not-allowed"),
+        ("GET", "/v1/jobs?limit=0", 422, "invalid-request"),
+        ("GET", "/v1/jobs?limit=1000000", 422, "invalid-request"),
+        ("GET", "/v1/jobs?cursor=x", 422, "invalid-request"),
+        ("GET", "/v1/jobs?status=lost", 422, "invalid-request"),
+    ],
+)
+def test_every_error_is_a_problem(service: Service, method: str, path: str, status: int, name: str) -> None:
+    answer = service.client.request(method, path)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert body["type"] == f"urn:vgae-nas:problem:{name}"
+    assert body["status"] == status
+    assert body["detail"]
+
+
+def test_text_that_a_database_cannot_keep_is_no_fault_of_the_service(service: Service) -> None:
+    assert service.client.get("/v1/genotypes/a%00b").status_code in (404, 422)
+    body = {"text": PUBLISHED[0].genotype.text(), "name": "a\0b"}
+    assert service.client.post("/v1/genotypes", json=body).status_code in (201, 422)
+
+
+def test_malformed_json_is_a_problem(service: Service) -> None:
+    for path in ("/v1/genotypes", "/v1/datasets", "/v1/searches"):
+        answer = service.client.post(path, content=b"{", headers={"content-type": "application/json"})
+        assert answer.status_code == 422
+        assert "JSON" in answer.json()["detail"]
+
+
+def test_a_fault_of_the_service_is_a_problem_too(service: Service) -> None:
+    @service.client.app.get("/fault")
+    def fault() -> None:
+        raise RuntimeError("secret")
+
+    answer = service.client.get("/fault")
+    assert answer.status_code == 500
+    assert answer.json()["type"] == "urn:vgae-nas:problem:internal"
+    assert "secret" not in answer.text
+
+
+def test_every_problem_has_a_name_and_a_title_of_its_own() -> None:
+    kinds = Problem.__subclasses__()
+    assert len({kind.name for kind in kinds}) == len({kind.title for kind in kinds}) == len(kinds)
+    assert all(kind.__doc__ for kind in kinds)
+
+
+@pytest.fixture
+def narrow(settings: Settings) -> Iterator[TestClient]:
+    """A service that takes bodies of 1,000 bytes, and uploads of 2,000."""
+    limited = settings.model_copy(update={"max_body_bytes": 1_000, "max_upload_bytes": 2_000})
+    with TestClient(create_app(limited), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
+def test_a_body_over_the_limit_is_refused_stated_or_streamed(
+    narrow: TestClient, headers: dict[str, str]
+) -> None:
+    headers = {"content-type": "application/json", **headers}
+    stated = narrow.post("/v1/genotypes", content=b" " * 1_001, headers=headers)
+    streamed = narrow.post("/v1/genotypes", content=iter([b" " * 600, b" " * 600]), headers=headers)
+    upload = narrow.post("/v1/datasets", files={"archive": bytes(3_000)}, data={"name": "x"})
+    for answer in (stated, streamed, upload):
+        assert answer.status_code == 413, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert "limit" in answer.json()["detail"]
+
+
+def test_a_repeated_post_with_its_key_is_done_once(service: Service, digits: str) -> None:
+    body = {"dataset_id": digits, "recipe": "quick"}
+    headers = {"Idempotency-Key": "one"}
+    first = service.client.post("/v1/searches", json=body, headers=headers)
+    again = service.client.post("/v1/searches", json=body, headers=headers)
+    assert first.status_code == again.status_code == 202
+    assert first.json() == again.json()
+    assert again.headers["Location"] == first.headers["Location"]
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert len(service.get("/v1/jobs")["items"]) == 1
+
+
+def test_a_key_belongs_to_one_request(service: Service, digits: str) -> None:
+    headers = {"Idempotency-Key": "two"}
+    assert service.client.post("/v1/datasets", json={"name": "digits"}, headers=headers).status_code == 201
+    other = service.client.post("/v1/datasets", json={"name": "mnist"}, headers=headers)
+    assert other.status_code == 422
+    assert other.json()["errors"][0]["field"] == "Idempotency-Key"
+
+
+def test_a_key_in_use_is_a_conflict_and_is_free_after_a_fault(service: Service) -> None:
+    from app.database import now
+
+    with service.database.session() as session:
+        session.add(IdempotencyKey(key="busy", fingerprint="", created_at=now()))
+        session.commit()
+    body = {"name": "digits"}
+    busy = service.client.post("/v1/datasets", json=body, headers={"Idempotency-Key": "busy"})
+    assert busy.status_code == 422  # another request's fingerprint
+
+    @service.client.app.post("/fault")
+    def fault() -> None:
+        raise RuntimeError
+
+    for _ in range(2):
+        assert service.client.post("/fault", headers={"Idempotency-Key": "f"}).status_code == 500

@@ -1,0 +1,70 @@
+"""Trainings and leaderboards over HTTP."""
+
+from typing import Any
+
+import pytest
+
+from tests.conftest import Service
+
+TINY = {"channels": 4, "cells": 2, "epochs": 2, "batch_size": 64, "train_images": 200}
+
+
+def test_each_genotype_and_seed_is_a_job_that_ends_on_the_leaderboard(
+    service: Service, digits: str, published: list[str]
+) -> None:
+    body = {
+        "dataset_id": digits,
+        "genotype_ids": published[:2],
+        "recipe": "quick",
+        "overrides": TINY,
+        "seeds": [1, 2],
+        "arm": "published",
+    }
+    assert len(service.post("/v1/trainings", body)["items"]) == 4
+    jobs = service.run_jobs()
+    assert {job["status"] for job in jobs} == {"succeeded"}, jobs
+    board = service.get(f"/v1/datasets/{digits}/leaderboard")["items"]
+    accuracies = [row["test_accuracy"] for row in board]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert {(row["genotype_id"], row["seed"]) for row in board} == {
+        (g, s) for g in published[:2] for s in (1, 2)
+    }
+    row = board[0]
+    assert (row["arm"], row["recipe"], row["origin"], row["kind"]) == (
+        "published",
+        "quick",
+        "published",
+        "trained",
+    )
+    assert row["parameters"] > 0
+    assert row["macs"] > 0
+    assert row["train_seconds"] > 0
+    training = service.get(f"/v1/trainings/{row['training_id']}")
+    assert [epoch["epoch"] for epoch in training["history"]] == [1, 2]
+    assert row["test_accuracy"] == max(epoch["test_accuracy"] for epoch in training["history"])
+    assert row["last_test_accuracy"] == training["history"][-1]["test_accuracy"]
+    assert training["settings"] == row["settings"]
+    first = service.get(f"/v1/datasets/{digits}/leaderboard", limit=3)
+    rest = service.get(f"/v1/datasets/{digits}/leaderboard", limit=3, cursor=first["next_cursor"])
+    assert [r["id"] for r in first["items"] + rest["items"]] == [r["id"] for r in board]
+    assert service.get(f"/v1/datasets/{digits}/leaderboard", arm="other")["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"dataset_id": "ds_x"}, "dataset_id"),
+        ({"genotype_ids": []}, "genotype_ids"),
+        ({"genotype_ids": ["gen_x"]}, "genotype_ids[0]"),
+        ({"recipe": "best"}, "recipe"),
+        ({"overrides": {"cells": 0}}, "overrides.cells"),
+        ({"overrides": {"drop_path": 1}}, "overrides.drop_path"),
+        ({"overrides": {"flip": "perhaps"}}, "overrides.flip"),
+    ],
+)
+def test_a_bad_training_names_the_field_and_starts_nothing(
+    service: Service, digits: str, published: list[str], change: dict[str, Any], field: str
+) -> None:
+    body = {"dataset_id": digits, "genotype_ids": published[:1], "recipe": "quick", **change}
+    assert service.refused("/v1/trainings", body) == [field]
+    assert service.get("/v1/jobs")["items"] == []

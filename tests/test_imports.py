@@ -1,0 +1,24 @@
+"""Imports point one way: worker, app, models."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_import_contracts_hold() -> None:
+    command = [str(Path(sys.executable).parent / "lint-imports")]
+    outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert outcome.returncode == 0, outcome.stdout
+
+
+def test_importing_the_models_loads_neither_the_web_nor_the_queue() -> None:
+    code = (
+        "import sys, models.search, models.retrain, models.latent, models.generate;"
+        "print([m for m in ('fastapi', 'sqlalchemy', 'celery', 'sklearn') if m in sys.modules])"
+    )
+    outcome = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert outcome.stdout.strip() == "[]", outcome.stderr

@@ -1,0 +1,193 @@
+"""Real worker processes on both kinds of deployment: killed, stopped, and with a broker that forgets."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import redis
+from fastapi.testclient import TestClient
+
+from app.jobs import queue
+from app.main import create_app
+from app.settings import Settings
+from tests.app.searches.test_endpoints import TINY
+from tests.conftest import Service
+
+SLOW = {**TINY, "epochs": 12, "channels": 16, "train_images": 512}
+"""A search that takes several seconds."""
+
+FAST_LEASES = {
+    "lease_seconds": 3.0,
+    "heartbeat_seconds": 0.2,
+    "sweep_seconds": 0.5,
+    "lost_message_seconds": 1.0,
+}
+
+
+@pytest.fixture(params=["embedded", "production"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path, data_root: Path) -> Settings:
+    """SQLite and a folder as broker, or PostgreSQL and Redis: they differ by URLs alone."""
+    urls = {"database_url": request.getfixturevalue("sqlite_url")}
+    if request.param == "production":
+        urls = {
+            "database_url": request.getfixturevalue("postgres_url"),
+            "broker_url": request.getfixturevalue("redis_url"),
+        }
+    return Settings(home=tmp_path, data_root=data_root, **urls, **FAST_LEASES)
+
+
+@pytest.fixture
+def start_worker(settings: Settings, tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """Starts worker processes; whatever still lives at the end is killed."""
+    names = [*FAST_LEASES, "home", "database_url", "broker_url", "artifacts_url", "data_root"]
+    environment = {f"VGAE_NAS_{name.upper()}": str(getattr(settings, name)) for name in names}
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "worker.main"]
+        with open(tmp_path / f"worker-{len(started)}.log", "wb") as log:
+            process = subprocess.Popen(
+                command, env={**os.environ, **environment, "OMP_NUM_THREADS": "1"}, stdout=log, stderr=log
+            )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def search(service: Service, dataset_id: str, overrides: dict[str, Any]) -> str:
+    body = {"dataset_id": dataset_id, "recipe": "quick", "overrides": overrides, "seeds": [1]}
+    job_id: str = service.post("/v1/searches", body)["items"][0]["id"]
+    return job_id
+
+
+def wait_for(service: Service, job_id: str, reached: Callable[[Any], bool], seconds: float = 90) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        job = service.get(f"/v1/jobs/{job_id}")
+        if reached(job):
+            return job
+        assert job["status"] not in ("failed", "cancelled"), job
+        time.sleep(0.05)
+    raise AssertionError(f"not reached: {job}")
+
+
+def succeeded(job: Any) -> bool:
+    return bool(job["status"] == "succeeded")
+
+
+def epochs(service: Service, job_id: str) -> list[int]:
+    items = service.get(f"/v1/jobs/{job_id}/events", limit=500)["items"]
+    return [event["data"]["epoch"] for event in items if event["type"] == "progress"]
+
+
+def alphas(service: Service, job_id: str) -> Any:
+    search_path = service.get(f"/v1/jobs/{job_id}")["links"]["search"]
+    return service.get(search_path)["result"]["epochs"][-1]["alphas"]
+
+
+def test_a_killed_worker_loses_nothing_and_the_search_ends_as_if_never_stopped(
+    service: Service, digits: str, start_worker: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    job_id = search(service, digits, SLOW)
+    first = start_worker()
+    wait_for(service, job_id, lambda job: job["progress"] >= 3 / 12)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    start_worker()
+    job = wait_for(service, job_id, succeeded)
+    assert job["attempt"] == 2
+    seen = epochs(service, job_id)
+    assert sorted(seen) == seen == list(range(1, 13))  # no epoch was done twice
+    undisturbed = search(service, digits, SLOW)
+    wait_for(service, undisturbed, succeeded)
+    assert alphas(service, undisturbed) == alphas(service, job_id)
+
+
+def test_a_broker_that_forgets_everything_loses_no_job(
+    service: Service, settings: Settings, digits: str, start_worker: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    jobs = [search(service, digits, TINY) for _ in range(3)]
+    if settings.broker_url.startswith("redis"):
+        redis.Redis.from_url(settings.broker_url).flushdb()
+    else:
+        for message in (settings.home / "broker" / "messages").iterdir():
+            message.unlink()
+    start_worker()
+    for job_id in jobs:
+        assert wait_for(service, job_id, succeeded)["attempt"] == 1
+
+
+def test_a_message_delivered_often_to_several_workers_runs_the_job_once(
+    service: Service, settings: Settings, digits: str, start_worker: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    jobs = [search(service, digits, TINY) for _ in range(3)]
+    for _ in range(4):
+        for job_id in jobs:
+            assert queue.send(settings.broker_url, job_id)
+    start_worker(), start_worker()
+    for job_id in jobs:
+        wait_for(service, job_id, succeeded)
+    time.sleep(2)  # the messages that are left
+    for job_id in jobs:
+        types = [event["type"] for event in service.get(f"/v1/jobs/{job_id}/events")["items"]]
+        assert types == ["queued", "started", "progress", "progress", "succeeded"]
+
+
+def test_a_stopped_worker_gives_its_job_back_and_another_goes_on(
+    service: Service, digits: str, start_worker: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    job_id = search(service, digits, SLOW)
+    first = start_worker()
+    wait_for(service, job_id, lambda job: job["progress"] >= 2 / 12)
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(timeout=20) == 0
+    assert service.get(f"/v1/jobs/{job_id}")["status"] == "queued"
+    start_worker()
+    assert wait_for(service, job_id, succeeded)["attempt"] == 1
+    assert epochs(service, job_id) == list(range(1, 13))
+
+
+def test_serve_starts_a_server_and_a_worker_and_stops_both(tmp_path: Path) -> None:
+    command = str(Path(sys.executable).parent / "vgae-nas")
+    environment = {**os.environ, "VGAE_NAS_HOME": str(tmp_path)}
+    refused = subprocess.run([command, "serve"], env=environment, capture_output=True, timeout=60)
+    assert refused.returncode == 1
+    assert b"vgae-nas migrate" in refused.stderr
+    subprocess.run([command, "migrate"], env=environment, check=True, capture_output=True, timeout=60)
+    server = subprocess.Popen([command, "serve", "--port", "0"], env=environment, stderr=subprocess.PIPE)
+    try:
+        assert server.stderr is not None
+        lines = iter(server.stderr.readline, b"")
+        address = next(
+            line.split(b" on ")[1].split()[0].decode() for line in lines if b"Uvicorn running" in line
+        )
+        assert httpx.get(f"{address}/readyz").status_code == 200
+        family = psutil.Process(server.pid).children(recursive=True)
+        assert any("worker.main" in " ".join(process.cmdline()) for process in family)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(timeout=40) == 0
+        assert not psutil.wait_procs(family, timeout=5)[1]
+    finally:
+        server.kill()
+
+
+def test_a_server_without_a_broker_still_takes_jobs(settings: Settings) -> None:
+    dead = settings.model_copy(update={"broker_url": "redis://127.0.0.1:1/0"})
+    with TestClient(create_app(dead)) as client:
+        dataset_id = client.post("/v1/datasets", json={"name": "digits"}).json()["id"]
+        body = {"dataset_id": dataset_id, "recipe": "quick", "overrides": TINY}
+        answer = client.post("/v1/searches", json=body)
+        assert answer.status_code == 202
+        assert client.get(answer.headers["Location"]).json()["status"] == "queued"
