@@ -23,6 +23,9 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 
 # torch and torchvision go as a matched pair
+bench-search: $(INSTALLED)
+	$(BIN)/python -m bench.search
+
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 		--extra dev -P torch==2.14.1 -P torchvision==0.29.1 pyproject.toml -o requirements-dev.txt

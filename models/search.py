@@ -234,13 +234,14 @@ class PCDARTSSearch(Search):
         alpha_batches = self._endless(generator)
         for batch in shuffled(len(self.weight_half[0]), self.recipe.batch_size, generator):
             between_steps()
+            images, labels = self._batch(self.weight_half, batch, generator)
             if searching:
-                logits, labels = self._alpha_step(
-                    *self._batch(self.alpha_half, next(alpha_batches), generator)
-                )
-                totals[2] += (logits.argmax(1) == labels).sum()
-                seen[1] += len(labels)
-            loss, logits, labels = self._weight_step(*self._batch(self.weight_half, batch, generator))
+                others, answers = self._batch(self.alpha_half, next(alpha_batches), generator)
+                loss, logits, alpha_logits = self.step(images, labels, others, answers)
+                totals[2] += (alpha_logits.argmax(1) == answers).sum()
+                seen[1] += len(answers)
+            else:
+                loss, logits = self._weight_step(images, labels)
             totals[0] += loss * len(labels)
             totals[1] += (logits.argmax(1) == labels).sum()
             seen[0] += len(labels)
@@ -276,7 +277,19 @@ class PCDARTSSearch(Search):
     def _parts(self) -> tuple[Any, ...]:
         return self.net, self.weight_optimizer, self.alpha_optimizer, self.schedule
 
-    def _alpha_step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def step(
+        self, images: Tensor, labels: Tensor, alpha_images: Tensor, alpha_labels: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """An architecture step on one batch and a weight step on another.
+
+        Returns:
+            The training loss, and the logits of the weight and of the architecture batch.
+        """
+        alpha_logits = self._alpha_step(alpha_images, alpha_labels)
+        loss, logits = self._weight_step(images, labels)
+        return loss, logits, alpha_logits
+
+    def _alpha_step(self, images: Tensor, labels: Tensor) -> Tensor:
         logits = self.net(images)
         parameters = self.net.architecture()
         # only what leads to alphas and betas is differentiated: first order needs no weight gradient
@@ -285,9 +298,9 @@ class PCDARTSSearch(Search):
             parameter.grad = gradient
         nn.utils.clip_grad_norm_(parameters, self.recipe.gradient_clip)
         self.alpha_optimizer.step()
-        return logits.detach(), labels
+        return logits.detach()
 
-    def _weight_step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _weight_step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         parameters = self.net.weights()
         logits = self.net(images)
         loss = F.cross_entropy(logits, labels)
@@ -295,7 +308,7 @@ class PCDARTSSearch(Search):
             parameter.grad = gradient
         nn.utils.clip_grad_norm_(parameters, self.recipe.gradient_clip)
         self.weight_optimizer.step()
-        return loss.detach(), logits.detach(), labels
+        return loss.detach(), logits.detach()
 
     @torch.no_grad()
     def _search_accuracy(self) -> float:

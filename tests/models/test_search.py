@@ -16,6 +16,14 @@ TINY = replace(
 )
 
 
+def images_like(channels: int, size: int, train: int, classes: int = 10) -> ImageData:
+    """Noise in the form of a data set."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (train, channels, size, size), generator=generator, dtype=torch.uint8)
+    labels = torch.arange(train) % classes
+    return ImageData(images, labels, images[:classes], labels[:classes], tuple(map(str, range(classes))))
+
+
 def nothing() -> None:
     pass
 
