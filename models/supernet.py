@@ -169,7 +169,7 @@ class StateEdges(nn.Module):
             `[batch, edges * channels / partial, height, width]` and
             `[batch, channels - channels / partial, height, width]`, both after the stride.
         """
-        chosen, rest = x[:, : self.width], x[:, self.width :]
+        chosen, rest = x.split([self.width, x.shape[1] - self.width], dim=1)
         chosen = chosen.contiguous(memory_format=torch.channels_last)
         if self.stride == 2:
             rest = F.max_pool2d(rest, 2, 2, ceil_mode=True)
