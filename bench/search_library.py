@@ -43,7 +43,9 @@ def main() -> None:
         "device": device,
         "machine": f"{platform.machine()}, {platform.system()}",
         "date": date.today().isoformat(),
-        "searches": [{k: v for k, v in entry.items() if k not in ("device", "settings")} for entry in entries],
+        "searches": [
+            {k: v for k, v in entry.items() if k not in ("device", "settings")} for entry in entries
+        ],
     }
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"searches-{arguments.recipe}-{device.split(':')[0]}.json"
@@ -67,7 +69,9 @@ def upload(client: httpx.Client, name: str, path: str) -> dict[str, Any]:
     return dataset
 
 
-def search(client: httpx.Client, dataset: dict[str, Any], recipe: str, seeds: list[int]) -> list[dict[str, Any]]:
+def search(
+    client: httpx.Client, dataset: dict[str, Any], recipe: str, seeds: list[int]
+) -> list[dict[str, Any]]:
     """One search a seed; what each found."""
     body = {"dataset_id": dataset["id"], "recipe": recipe, "seeds": seeds}
     jobs = client.post("/v1/searches", json=body).raise_for_status().json()["items"]
@@ -79,7 +83,10 @@ def search(client: httpx.Client, dataset: dict[str, Any], recipe: str, seeds: li
         if job["status"] != "succeeded":
             raise SystemExit(f"job {job['id']} is {job['status']}: {job['error']}")
         entries.append(describe(client, dataset, job))
-        print(f"{dataset['name']} seed {entries[-1]['seed']}: {entries[-1]['search_accuracy']:.2f} %", flush=True)
+        print(
+            f"{dataset['name']} seed {entries[-1]['seed']}: {entries[-1]['search_accuracy']:.2f} %",
+            flush=True,
+        )
     return entries
 
 

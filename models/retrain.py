@@ -1,7 +1,7 @@
 """Training a genotype's network from scratch on a data set."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
 
 import torch
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 
-from models.data import DataError, ImageData, augment, normalise, require_size, shuffled
+from models.data import DataError, ImageData, normalise, require_size
 from models.genotype import Genotype
 from models.network import Network, count_macs
 from models.search import NonFiniteLoss
@@ -99,11 +99,11 @@ class Training:
     ) -> None:
         require_size(data.image_size, recipe.cells)
         data = data.limited(recipe.train_images, seed)
-        if len(data.train_images) < 2:
+        if len(data.train) < 2:
             raise DataError("has fewer than 2 training images")
         self.recipe, self.seed, self.device = recipe, seed, device
         self.statistics = data.statistics(device)
-        self.data = data.to(device)
+        self.data = replace(data, train=data.train.to(device), test=data.test.to(device))
         torch.manual_seed(seed)
         self.net = Network(
             genotype,
@@ -128,13 +128,10 @@ class Training:
         torch.manual_seed(self.seed * 100_003 + self.epoch + 1)  # drop path draws from the global stream
         self.net.train()
         totals, seen = torch.zeros(2, device=self.device), 0
-        for rows in shuffled(len(self.data.train_images), self.recipe.batch_size, generator):
+        recipe = self.recipe
+        batches = self.data.train.batches(recipe.batch_size, generator, recipe.crop_padding, recipe.flip)
+        for images, labels in batches:
             between_steps()
-            rows = rows.to(self.device)
-            images = augment(
-                self.data.train_images[rows], self.recipe.crop_padding, self.recipe.flip, generator
-            )
-            labels = self.data.train_labels[rows]
             loss, right = self._step(normalise(images, self.statistics), labels)
             totals += torch.stack([loss * len(labels), right])
             seen += len(labels)
@@ -152,14 +149,12 @@ class Training:
         self.net.eval()
         size = max(self.recipe.batch_size, 256)
         right = torch.zeros(2, device=self.device)
-        for images, labels in zip(
-            self.data.test_images.split(size), self.data.test_labels.split(size), strict=True
-        ):
+        for images, labels in self.data.test.batches(size, None):
             between_steps()
             logits, _ = self.net(self._input(normalise(images, self.statistics)))
             hits = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
             right += torch.stack([hits[:, 0].sum(), hits.sum()])
-        top1, top5 = (100 * right / len(self.data.test_labels)).tolist()
+        top1, top5 = (100 * right / len(self.data.test)).tolist()
         return top1, top5
 
     def parameters(self) -> int:

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 
-from models.data import DataError, ImageData, augment, normalise, require_size, shuffled
-from models.genotype import ContinuousGenotype, Genotype, discretise, from_tensor, random_tensor
+from models.data import Batch, DataError, ImageData, Split, normalise, require_size
+from models.genotype import ContinuousGenotype, Genotype
+from models.limits import Limits, discretise_within, random_within
 from models.search_space import SearchSpace
 from models.supernet import Supernet
 
@@ -24,7 +25,8 @@ class SearchRecipe:
     """All hyper-parameters of a search.
 
     The architecture (alphas and betas) rests for the first `warmup_epochs`. `crop_padding` is in
-    pixels; `train_images` limits the training split, `None` takes all of it.
+    pixels; `train_images` limits the training split, `None` takes all of it. `max_skip_connections` (in
+    either cell) and `max_params` (of 36 channels and 20 cells for CIFAR-10) limit the discrete genotype.
     """
 
     channels: Annotated[int, Ge(4), Le(256)] = 16
@@ -44,6 +46,13 @@ class SearchRecipe:
     crop_padding: Annotated[int, Ge(0), Le(32)] = 4
     flip: bool = True
     train_images: Annotated[int, Ge(4)] | None = None
+    max_skip_connections: Annotated[int, Ge(0)] | None = None
+    max_params: Annotated[int, Ge(1)] | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """Of the discrete genotype."""
+        return Limits(self.max_skip_connections, self.max_params)
 
 
 RECIPES: dict[str, SearchRecipe] = {
@@ -168,8 +177,7 @@ class RandomSearch(Search):
         return SearchEpoch(1, 0.0, 0.0, 0.0, 0.0, skips)
 
     def genotype(self) -> Genotype:
-        generator = torch.Generator().manual_seed(self.seed)
-        return from_tensor(random_tensor(1, self.space, generator), self.space)[0]
+        return random_within(self.space, self.recipe.limits, self.seed)
 
     def continuous(self) -> None:
         return None
@@ -199,12 +207,11 @@ class PCDARTSSearch(Search):
         if data is None:
             raise DataError("has no images; this search needs them")
         data = data.limited(recipe.train_images, seed)
-        require_searchable(data.image_size, len(data.classes), len(data.train_images), recipe)
-        order = torch.randperm(len(data.train_images), generator=self._generator(0))
+        require_searchable(data.image_size, len(data.classes), len(data.train), recipe)
+        order = torch.randperm(len(data.train), generator=self._generator(0))
         half = len(order) // 2
-        images, labels = data.train_images.to(device), data.train_labels.to(device)
-        self.weight_half = images[order[:half]], labels[order[:half]]
-        self.alpha_half = images[order[half:]], labels[order[half:]]
+        self.weight_half: Split = data.train.subset(order[:half]).to(device)
+        self.alpha_half: Split = data.train.subset(order[half:]).to(device)
         self.statistics = data.statistics(device)
         torch.manual_seed(seed)
         self.net = Supernet(
@@ -226,17 +233,15 @@ class PCDARTSSearch(Search):
         return self.recipe.epochs
 
     def run_epoch(self, between_steps: Callable[[], None]) -> SearchEpoch:
-        generator = self._generator(self.epoch + 1)
         searching = self.epoch >= self.recipe.warmup_epochs
         self.net.train()
         # on the device until the end of the epoch: loss, right in the weight half, right in the other
         totals, seen = torch.zeros(3, device=self.device), [0, 0]
-        alpha_batches = self._endless(generator)
-        for batch in shuffled(len(self.weight_half[0]), self.recipe.batch_size, generator):
+        alpha_batches = self._endless(self.alpha_half, self._generator(2 * self.epoch + 2))
+        for images, labels in self._batches(self.weight_half, self._generator(2 * self.epoch + 1)):
             between_steps()
-            images, labels = self._batch(self.weight_half, batch, generator)
             if searching:
-                others, answers = self._batch(self.alpha_half, next(alpha_batches), generator)
+                others, answers = next(alpha_batches)
                 loss, logits, alpha_logits = self.step(images, labels, others, answers)
                 totals[2] += (alpha_logits.argmax(1) == answers).sum()
                 seen[1] += len(answers)
@@ -261,7 +266,7 @@ class PCDARTSSearch(Search):
         )
 
     def genotype(self) -> Genotype:
-        return discretise(self.continuous(), self.space)
+        return discretise_within(self.continuous(), self.space, self.recipe.limits)
 
     def continuous(self) -> ContinuousGenotype:
         return self.net.continuous()
@@ -313,31 +318,25 @@ class PCDARTSSearch(Search):
     @torch.no_grad()
     def _search_accuracy(self) -> float:
         """In percent, on the architecture half, while the architecture rests."""
-        images, labels = self.alpha_half
         self.net.eval()
-        right = sum(
-            (self.net(normalise(x, self.statistics)).argmax(1) == y).sum()
-            for x, y in zip(
-                images.split(self.recipe.batch_size), labels.split(self.recipe.batch_size), strict=True
-            )
-        )
-        return 100 * float(right) / len(labels)
+        right = torch.zeros((), device=self.device)
+        for images, labels in self.alpha_half.batches(self.recipe.batch_size, None):
+            right += (self.net(normalise(images, self.statistics)).argmax(1) == labels).sum()
+        return 100 * float(right) / len(self.alpha_half)
 
     @torch.no_grad()
     def _entropy(self) -> float:
         weights = self.net.operation_weights()
         return float(-(weights * weights.log()).sum(-1).mean())
 
-    def _batch(
-        self, half: tuple[Tensor, Tensor], rows: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        rows = rows.to(self.device)
-        images = augment(half[0][rows], self.recipe.crop_padding, self.recipe.flip, generator)
-        return normalise(images, self.statistics), half[1][rows]
+    def _batches(self, half: Split, generator: torch.Generator) -> Iterator[Batch]:
+        recipe = self.recipe
+        for images, labels in half.batches(recipe.batch_size, generator, recipe.crop_padding, recipe.flip):
+            yield normalise(images, self.statistics), labels
 
-    def _endless(self, generator: torch.Generator) -> Iterator[Tensor]:
+    def _endless(self, half: Split, generator: torch.Generator) -> Iterator[Batch]:
         while True:
-            yield from shuffled(len(self.alpha_half[0]), self.recipe.batch_size, generator)
+            yield from self._batches(half, generator)
 
     def _generator(self, stream: int) -> torch.Generator:
         """A stream of its own for every epoch, so that a resumed search draws the same numbers."""

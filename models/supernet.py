@@ -270,7 +270,7 @@ class SearchCell(nn.Module):
                 total = rest_sums[node]
                 rest_sums[node] = beta * rest if total is None else torch.addcmul(total, rest, beta)
             if i >= self.inputs - 1:
-                width = edges.width
+                width = mixed.shape[1] // len(rows)
                 complete, mixed_sums = mixed_sums.split([width, mixed_sums.shape[1] - width], dim=1)
                 states.append(self._shuffle(complete, rest_sums[i - self.inputs + 1]))
         return torch.cat(states[self.inputs :], dim=1)

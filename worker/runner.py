@@ -19,6 +19,7 @@ from app.problems import JobFailed, Problem
 from app.settings import Settings
 from models.data import DataError
 from models.latent import LatentError
+from models.limits import LimitError
 from models.search import NonFiniteLoss
 
 logger = logging.getLogger(__name__)
@@ -223,7 +224,7 @@ def _problem(error: Exception) -> Problem:
         return error
     if isinstance(error, NonFiniteLoss):
         return JobFailed(str(error), [("epoch", str(error.epoch)), ("cause", error.cause)])
-    if isinstance(error, DataError | LatentError):
+    if isinstance(error, DataError | LatentError | LimitError):
         return JobFailed(str(error))
     if isinstance(error, OSError):
         return JobFailed(f"a file could not be read or written: {error.strerror or error}")

@@ -70,7 +70,7 @@ async def create_dataset(
 
         def work(database: Database) -> Dataset:
             with database.session() as session:
-                return service.upload(session, upload, archive.file, artifacts)
+                return service.upload(session, upload, archive.file, settings, artifacts)
     else:
         raise UnsupportedMediaType("the body must be application/json or multipart/form-data")
     return DatasetOut.model_validate(await run_in_threadpool(work, database))

@@ -13,7 +13,8 @@ from app.datasets.schemas import DatasetIn, DatasetUpload
 from app.datasets.tables import Dataset
 from app.problems import Conflict, InvalidRequest, NotFound
 from app.settings import Settings
-from models.data import KNOWN_DATASETS, DataError, ImageData, load_archive, load_folder, load_named
+from models.data import DataError, ImageData, Resident
+from models.sources import KNOWN_DATASETS, load_archive, load_folder, load_named, resident
 
 PREFIX = "ds"
 
@@ -72,7 +73,9 @@ def register(session: Session, request: DatasetIn, settings: Settings) -> Datase
     return _save(session, existing, request.name, source, images, folder=request.folder)
 
 
-def upload(session: Session, request: DatasetUpload, file: Any, artifacts: Artifacts) -> Dataset:
+def upload(
+    session: Session, request: DatasetUpload, file: Any, settings: Settings, artifacts: Artifacts
+) -> Dataset:
     """A data set from an archive of train/<class>/… and test/<class>/… images.
 
     Raises:
@@ -84,7 +87,7 @@ def upload(session: Session, request: DatasetUpload, file: Any, artifacts: Artif
         raise Conflict(f"the name {request.name!r} is taken by dataset {existing.id}; choose another")
     session.commit()
     try:
-        images = load_archive(file, request.image_size)
+        images = load_archive(file, request.image_size, settings.resident_bytes)
     except DataError as error:
         raise InvalidRequest.of("archive", str(error)) from None
     key = f"datasets/{new_id('img')}.pt"
@@ -149,10 +152,11 @@ def load(dataset: Dataset, settings: Settings, artifacts: Artifacts) -> ImageDat
     if dataset.source == "upload":
         assert dataset.artifact_key is not None
         tensors = artifacts.get_tensors(dataset.artifact_key)
-        return ImageData(**tensors, classes=tuple(dataset.class_names))
+        return resident(**tensors, classes=tuple(dataset.class_names))
     if dataset.source == "folder":
         assert dataset.folder is not None
-        return load_folder(_inside(settings.data_root, dataset.folder), dataset.image_size)
+        folder = _inside(settings.data_root, dataset.folder)
+        return load_folder(folder, dataset.image_size, settings.resident_bytes)
     return load_named(dataset.name, settings.data_root)
 
 
@@ -171,7 +175,8 @@ def _source(request: DatasetIn) -> str:
 def _read(request: DatasetIn, settings: Settings) -> ImageData:
     try:
         if request.folder is not None:
-            return load_folder(_inside(settings.data_root, request.folder), request.image_size)
+            folder = _inside(settings.data_root, request.folder)
+            return load_folder(folder, request.image_size, settings.resident_bytes)
         return load_named(request.name, settings.data_root, request.download)
     except DataError as error:
         raise InvalidRequest.of("folder" if request.folder is not None else "name", str(error)) from None
@@ -201,7 +206,7 @@ def _save(
     dataset.source, dataset.artifact_key, dataset.folder = source, artifact_key, folder
     dataset.channels, dataset.image_size = images.channels, images.image_size
     dataset.classes, dataset.class_names = len(images.classes), list(images.classes)
-    dataset.train_count, dataset.test_count = len(images.train_images), len(images.test_images)
+    dataset.train_count, dataset.test_count = len(images.train), len(images.test)
     session.add(dataset)
     try:
         session.commit()
@@ -212,5 +217,11 @@ def _save(
 
 
 def _tensors(images: ImageData) -> dict[str, Any]:
-    names = ("train_images", "train_labels", "test_images", "test_labels")
-    return {name: getattr(images, name) for name in names}
+    assert isinstance(images.train, Resident)
+    assert isinstance(images.test, Resident)
+    return {
+        "train_images": images.train.images,
+        "train_labels": images.train.labels,
+        "test_images": images.test.images,
+        "test_labels": images.test.labels,
+    }

@@ -15,14 +15,11 @@ from app.problems import Conflict, InvalidRequest, NotFound
 from app.searches.tables import Search
 from app.trainings.tables import Evaluation, Training
 from models import genotype as forms
-from models.network import count_parameters
+from models import limits
 from models.published import PUBLISHED
 from models.search_space import SEARCH_SPACES, SearchSpace
 
 PREFIX, EVALUATION_PREFIX = "gen", "ev"
-
-STANDARD_NETWORK = {"image_channels": 3, "classes": 10, "channels": 36, "cells": 20}
-"""The size at which the DARTS papers count parameters on CIFAR-10."""
 
 
 def space_of(name: str, field: str = "search_space") -> SearchSpace:
@@ -138,7 +135,7 @@ def build(
 ) -> Genotype:
     """A row for a genotype, not yet added to a session."""
     if parameters is None:
-        parameters = int(count_parameters(forms.to_tensor([genotype], space), space, **STANDARD_NETWORK))
+        parameters = limits.parameters(genotype, space)
     return Genotype(
         id=new_id(PREFIX),
         search_space=space.name,

@@ -42,6 +42,7 @@ from models import generate as generation
 from models import genotype as forms
 from models import graph as graphs
 from models.latent import LatentError, Method, decode, encode, project
+from models.limits import STANDARD_NETWORK
 from models.network import count_parameters
 from models.search_space import SEARCH_SPACES, SearchSpace
 from models.vgae import PRESETS, VGAE, LatentRecipe
@@ -311,7 +312,7 @@ def _rows(
     seed: int,
 ) -> list[Genotype]:
     search_space = SEARCH_SPACES[space.search_space]
-    parameters = count_parameters(decoded, search_space, **genotypes.STANDARD_NETWORK).tolist()
+    parameters = count_parameters(decoded, search_space, **STANDARD_NETWORK).tolist()
     origin = "random" if start.kind == "random" else "generated"
     rows = []
     for position, genotype in enumerate(forms.from_tensor(decoded, search_space)):

@@ -18,6 +18,7 @@ from app.searches.tables import Search
 from app.trainings.tables import Evaluation
 from models.data import DataError
 from models.genotype import ContinuousGenotype, Genotype
+from models.limits import LimitError
 from models.search import RECIPES, require_searchable
 from models.search_space import SEARCH_SPACES
 
@@ -33,6 +34,10 @@ def start(session: Session, request: SearchIn) -> list[Job]:
     dataset = datasets.get(session, request.dataset_id, "dataset_id")
     space = genotypes.space_of(request.search_space)
     recipe = resolve(RECIPES, request.recipe, request.overrides)
+    try:
+        recipe.limits.require_possible(space)
+    except LimitError as error:
+        raise InvalidRequest.of("overrides.max_params", str(error)) from None
     if request.method != "random":
         datasets.require_images(dataset, "dataset_id")
         try:

@@ -7,10 +7,11 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from models.data import DataError, load_digits
+from models.data import DataError
 from models.published import PUBLISHED
 from models.retrain import RECIPES, Training
 from models.search_space import DARTS
+from models.sources import load_digits
 
 CPU = torch.device("cpu")
 TINY = replace(RECIPES["quick"], channels=4, cells=2, epochs=3, train_images=200)
@@ -23,9 +24,9 @@ def nothing() -> None:
 @pytest.mark.parametrize("name", ["PC-DARTS-CIFAR", "DARTS-V1"])
 def test_the_quick_recipe_beats_logistic_regression_on_digits(name: str) -> None:
     digits = load_digits()
-    flat = [images.flatten(1).numpy() / 255 for images in (digits.train_images, digits.test_images)]
-    linear = LogisticRegression(max_iter=2_000).fit(flat[0], digits.train_labels.numpy())
-    baseline = 100 * linear.score(flat[1], digits.test_labels.numpy())
+    flat = [images.flatten(1).numpy() / 255 for images in (digits.train.images, digits.test.images)]
+    linear = LogisticRegression(max_iter=2_000).fit(flat[0], digits.train.labels.numpy())
+    baseline = 100 * linear.score(flat[1], digits.test.labels.numpy())
     genotype = next(p.genotype for p in PUBLISHED if p.name == name)
     training = Training(genotype, DARTS, digits, RECIPES["quick"], 0, CPU)
     while training.epoch < training.recipe.epochs:
@@ -60,8 +61,6 @@ def test_size_and_macs_are_those_of_the_network_in_use() -> None:
 
 def test_images_that_are_too_small_are_refused() -> None:
     digits = load_digits()
-    tiny = replace(
-        digits, train_images=digits.train_images[..., :2, :2], test_images=digits.test_images[..., :2, :2]
-    )
+    tiny = replace(digits, image_size=2)
     with pytest.raises(DataError, match="too small"):
         Training(PUBLISHED[0].genotype, DARTS, tiny, RECIPES["quick"], 0, CPU)

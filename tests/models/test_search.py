@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.data import DataError, ImageData, load_digits
+from models.data import DataError, ImageData
 from models.search import METHODS, RECIPES, NonFiniteLoss, PCDARTSSearch, RandomSearch, SearchRecipe
 from models.search_space import DARTS
+from models.sources import load_digits, resident
 
 CPU = torch.device("cpu")
 TINY = replace(
@@ -21,7 +22,7 @@ def images_like(channels: int, size: int, train: int, classes: int = 10) -> Imag
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (train, channels, size, size), generator=generator, dtype=torch.uint8)
     labels = torch.arange(train) % classes
-    return ImageData(images, labels, images[:classes], labels[:classes], tuple(map(str, range(classes))))
+    return resident(images, labels, images[:classes], labels[:classes], tuple(map(str, range(classes))))
 
 
 def nothing() -> None:
@@ -45,12 +46,13 @@ def test_the_halves_are_disjoint_and_hold_no_test_image() -> None:
     digits = load_digits()
     running = search(replace(TINY, train_images=None), data=digits)
     halves = [
-        {image.numpy().tobytes() for image in half[0]} for half in (running.weight_half, running.alpha_half)
+        {image.numpy().tobytes() for image in half.images}
+        for half in (running.weight_half, running.alpha_half)
     ]
-    train = {image.numpy().tobytes() for image in digits.train_images}
+    train = {image.numpy().tobytes() for image in digits.train.images}
     assert halves[0] | halves[1] == train
-    assert len(running.weight_half[0]) + len(running.alpha_half[0]) == len(digits.train_images)
-    only_test = {image.numpy().tobytes() for image in digits.test_images} - train
+    assert len(running.weight_half) + len(running.alpha_half) == len(digits.train.images)
+    only_test = {image.numpy().tobytes() for image in digits.test.images} - train
     assert not only_test & (halves[0] | halves[1])
 
 
@@ -137,7 +139,7 @@ def test_a_loss_that_is_not_finite_names_the_epoch() -> None:
 def test_data_that_does_not_suit_is_refused(change: dict[str, int], message: str) -> None:
     digits = load_digits()
     if size := change.pop("image", None):
-        digits = replace(digits, train_images=digits.train_images[..., :size, :size])
+        digits = replace(digits, image_size=size)
     if count := change.pop("classes", None):
         digits = replace(digits, classes=digits.classes[:count])
     with pytest.raises(DataError, match=message):

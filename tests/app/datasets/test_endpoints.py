@@ -3,7 +3,7 @@
 import pytest
 
 from tests.conftest import Service
-from tests.models.test_data import archive, small
+from tests.models.test_sources import archive, small
 
 
 def upload(service: Service, files: dict[str, bytes], name: str = "mine", **fields: str):

@@ -59,6 +59,8 @@ def test_random_search_needs_no_images(service: Service, published: list[str]) -
         ({"overrides": {"layers": 8}}, ["overrides.layers"]),
         ({"overrides": {"batch_size": 1000}}, ["dataset_id"]),
         ({"overrides": {"channels": 10}}, ["dataset_id"]),
+        ({"overrides": {"max_params": 100_000}}, ["overrides.max_params"]),
+        ({"overrides": {"max_skip_connections": -1}}, ["overrides.max_skip_connections"]),
     ],
 )
 def test_a_bad_search_names_the_field_and_starts_nothing(
