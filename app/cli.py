@@ -4,14 +4,19 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 import uvicorn
 from alembic import command
+from pydantic import ValidationError
 
-from app.database import SchemaError, alembic_config
+from app.database import Database, SchemaError, alembic_config
+from app.genotypes import service as genotypes
+from app.genotypes.schemas import Library
 from app.main import create_app
+from app.problems import Problem
 from app.settings import Settings, get_settings
 
 cli = typer.Typer(
@@ -54,6 +59,23 @@ def serve(
 def worker() -> None:
     """Runs one worker."""
     os.execv(WORKER[0], WORKER)
+
+
+@cli.command()
+def load(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="As in bench/results.")],
+) -> None:
+    """Registers the genotypes of a file of finished searches; safe to repeat."""
+    database = Database(get_settings().database_url)
+    try:
+        database.require_head()
+        library = Library.model_validate_json(file.read_bytes())
+        with database.session() as session:
+            rows = genotypes.register_library(session, library)
+    except (SchemaError, ValidationError, Problem) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{len(rows)} genotypes of {file.name} are registered")
 
 
 def main() -> None:

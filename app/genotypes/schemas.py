@@ -68,6 +68,28 @@ class GenotypesIn(BaseModel):
     items: list[GenotypeIn] = Field(min_length=1, max_length=1_000)
 
 
+class LibrarySearch(BaseModel):
+    """One finished search of a seed library."""
+
+    dataset: str = Field(description="A known data set by name.")
+    seed: int
+    search_space: str
+    search_accuracy: Percent
+    search_hours: float
+    genotype: dict[str, Any]
+    continuous: dict[str, Any] | None = None
+
+
+class Library(BaseModel):
+    """A file of finished searches, as `bench/search_library.py` writes it."""
+
+    recipe: str
+    settings: dict[str, Any]
+    device: str
+    date: str
+    searches: list[LibrarySearch] = Field(min_length=1)
+
+
 class EvaluationOut(BaseModel):
     """One result of a genotype on a data set."""
 

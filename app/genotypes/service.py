@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.database import new_id, now
 from app.datasets import service as datasets
-from app.genotypes.schemas import GenotypeIn
+from app.genotypes.schemas import GenotypeIn, Library, LibrarySearch
 from app.genotypes.tables import Genotype
 from app.latent_spaces.tables import LatentMember
 from app.problems import Conflict, InvalidRequest, NotFound
@@ -18,6 +18,7 @@ from models import genotype as forms
 from models import limits
 from models.published import PUBLISHED
 from models.search_space import SEARCH_SPACES, SearchSpace
+from models.sources import KNOWN_DATASETS
 
 PREFIX, EVALUATION_PREFIX = "gen", "ev"
 
@@ -120,6 +121,69 @@ def register_published(session: Session) -> list[Genotype]:
         rows.append(there[published.name])
     session.commit()
     return rows
+
+
+def register_library(session: Session, library: Library) -> list[Genotype]:
+    """The genotypes of a seed library with their search accuracies; those already there stay as they are.
+
+    Raises:
+        InvalidRequest: naming the first field at fault.
+    """
+    rows = []
+    for position, entry in enumerate(library.searches):
+        field = f"searches[{position}]"
+        name = f"{entry.dataset}-{library.recipe}-{library.device}-{entry.seed}"
+        query = select(Genotype).where(Genotype.origin == "searched", Genotype.name == name)
+        row = session.scalars(query).one_or_none()
+        if row is None:
+            row = _from_library(session, library, entry, name, field)
+        rows.append(row)
+    session.commit()
+    return rows
+
+
+def _from_library(
+    session: Session, library: Library, entry: LibrarySearch, name: str, field: str
+) -> Genotype:
+    space = space_of(entry.search_space, f"{field}.search_space")
+    if entry.dataset not in KNOWN_DATASETS:
+        raise InvalidRequest.of(f"{field}.dataset", f"must be one of {', '.join(KNOWN_DATASETS)}")
+    dataset_id = datasets.ensure_facts(session, entry.dataset).id
+    form = GenotypeIn(genotype=entry.genotype)
+    genotype, _ = _parse(form, space, f"{field}.")
+    weights = entry.continuous
+    row = build(
+        genotype,
+        space,
+        origin="searched",
+        name=name,
+        dataset_id=dataset_id,
+        continuous=forms.continuous_from_dict(weights, space) if weights is not None else None,
+        source={
+            "library": f"{library.recipe} on {library.device}, {library.date}",
+            "recipe": library.recipe,
+            "settings": library.settings,
+            "seed": entry.seed,
+            "search_hours": entry.search_hours,
+        },
+    )
+    session.add(row)
+    session.flush()
+    session.add(
+        Evaluation(
+            id=new_id(EVALUATION_PREFIX),
+            genotype_id=row.id,
+            dataset_id=dataset_id,
+            kind="search",
+            recipe=library.recipe,
+            settings=library.settings,
+            seed=entry.seed,
+            test_accuracy=entry.search_accuracy,
+            train_seconds=3600 * entry.search_hours,
+            created_at=now(),
+        )
+    )
+    return row
 
 
 def build(
