@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 WORKERS ?= 2
 
-.PHONY: demo test serve lint lock bench-search clean
+.PHONY: demo test serve lint lock bench-search bench-latent bench-quality clean
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
@@ -25,6 +25,12 @@ lint: $(INSTALLED)
 # torch and torchvision go as a matched pair
 bench-search: $(INSTALLED)
 	$(BIN)/python -m bench.search
+
+bench-latent: $(INSTALLED)
+	$(BIN)/python -m bench.latent
+
+bench-quality: $(INSTALLED)
+	$(BIN)/python -m bench.quality
 
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \

@@ -42,6 +42,15 @@ class Graph:
         """The same batch on another device."""
         return Graph(self.kinds.to(device), self.adjacency.to(device), self.operations.to(device))
 
+    def select(self, rows: Tensor) -> "Graph":
+        """The graphs of these numbers."""
+        return Graph(self.kinds, self.adjacency[rows], self.operations[rows])
+
+    def join(self, other: "Graph") -> "Graph":
+        """The graphs of both batches."""
+        adjacency = torch.cat([self.adjacency, other.adjacency])
+        return Graph(self.kinds, adjacency, torch.cat([self.operations, other.operations]))
+
     def to_pyg(self, position: int) -> "Data":
         """One graph of the batch for PyG: `x` (kinds), `edge_index`, `edge_attr` (operations)."""
         from torch_geometric.data import Data
@@ -65,6 +74,13 @@ def legal_edges(space: SearchSpace) -> Tensor:
     offsets = [cell * space.nodes_per_cell for cell in range(len(CELLS))]
     pairs = [(i + offset, j + offset) for offset in offsets for i, j in space.edges]
     return torch.tensor(pairs).T.contiguous()
+
+
+def possible_edges(space: SearchSpace) -> Tensor:
+    """int64 `[2, edges]`: every pair that can carry an edge: the legal ones, and those into the outputs."""
+    size = space.nodes_per_cell
+    into = [(i, o) for o in range(size - 1, space.nodes, size) for i in range(o - space.intermediates, o)]
+    return torch.cat([legal_edges(space), torch.tensor(into).T], dim=1)
 
 
 def from_tensor(genotypes: Tensor, space: SearchSpace) -> Graph:

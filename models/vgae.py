@@ -9,7 +9,7 @@ divided by the number of nodes, all as PyG's `VGAE` has them. With sums, or with
 divided, KL outweighs the rest and the decoder reconstructs nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import combinations
 from typing import Annotated, Literal
 
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
-from models.graph import KINDS, Graph, legal_edges, node_kinds
+from models.graph import KINDS, Graph, legal_edges, node_kinds, possible_edges
 from models.search_space import SearchSpace
 
 MAX_LOGSTD = 10.0
@@ -29,7 +29,8 @@ MAX_LOGSTD = 10.0
 class LatentRecipe:
     """All hyper-parameters of a latent space.
 
-    `encoder` is one of the paper's two. `positions`, `incoming`, `directed` and `exclusive` are the
+    `encoder` is one of the paper's two. An epoch takes `batch_size` members, all if there are fewer, and
+    `random_genotypes` of the space beside them. `positions`, `incoming`, `directed` and `exclusive` are the
     additions beyond the paper; `docs/latent-space.md` says what each one does and bought.
     """
 
@@ -38,6 +39,8 @@ class LatentRecipe:
     hidden: Annotated[int, Ge(1), Le(1024)] = 32
     heads: Annotated[int, Ge(1), Le(16)] = 4
     latent_dimension: Annotated[int, Ge(1), Le(64)] = 4
+    batch_size: Annotated[int, Ge(2), Le(100_000)] = 100_000
+    random_genotypes: Annotated[int, Ge(0), Le(10_000)] = 0
     max_epochs: Annotated[int, Ge(1), Le(500_000)] = 500_000
     early_end: bool = False
     learning_rate: Annotated[float, Gt(0), Le(1)] = 1e-3
@@ -58,9 +61,13 @@ PRESETS: dict[str, LatentRecipe] = {
     "default": LatentRecipe(
         embedding=32,
         hidden=64,
-        max_epochs=20_000,
+        batch_size=256,
+        random_genotypes=128,
+        max_epochs=3_000,
         early_end=True,
-        learning_rate=3e-3,
+        learning_rate=4e-3,
+        learning_rate_min=1e-4,
+        edge_weight=4.0,
         kl_weight=0.1,
         positions=True,
         incoming=True,
@@ -133,6 +140,8 @@ class DenseGCN(nn.Module):
 class Encoder(nn.Module):
     """Genotype graphs to the mean and log standard deviation of each node's latent (eq. 3)."""
 
+    pairs: Tensor
+
     def __init__(self, space: SearchSpace, recipe: LatentRecipe) -> None:
         super().__init__()
         self.recipe = recipe
@@ -150,8 +159,9 @@ class Encoder(nn.Module):
         if recipe.positions:
             self.position = nn.Embedding(space.nodes, recipe.embedding)
         if recipe.incoming:
-            # one vector for every (predecessor, node, operation), in place of one for every operation
-            shape = (space.nodes, space.nodes, len(space.operations), hidden)
+            # one vector for every (edge, operation), in place of one for every operation
+            self.register_buffer("pairs", possible_edges(space), persistent=False)
+            shape = (self.pairs.shape[1], len(space.operations), hidden)
             self.incoming = nn.Parameter(0.5 * torch.randn(shape))
             self.direct = nn.Linear(hidden, 2 * recipe.latent_dimension)
         self.mu = DenseGCN(hidden, recipe.latent_dimension)
@@ -172,19 +182,27 @@ class Encoder(nn.Module):
         h = F.relu(h)
         mu, logstd = self.mu(h, graph.adjacency), self.logstd(h, graph.adjacency)
         if self.recipe.incoming:
-            weighted = graph.operations * graph.adjacency[..., None]
-            own = torch.einsum("bijo,ijof->bjf", weighted, self.incoming)
+            source, target = self.pairs
+            weighted = graph.operations[:, source, target] * graph.adjacency[:, source, target, None]
+            messages = torch.einsum("bpo,pof->bpf", weighted, self.incoming)
+            own = torch.zeros_like(h).index_add(1, target, messages)
             direct_mu, direct_logstd = self.direct(F.relu(own)).chunk(2, dim=-1)
             mu, logstd = mu + direct_mu, logstd + direct_logstd
         return mu, logstd.clamp(max=MAX_LOGSTD)
 
 
 class Decoder(nn.Module):
-    """Latents to the score of every edge (eq. 4) and of every operation on it."""
+    """Latents to the score of every edge (eq. 4) and of every operation on it.
+
+    Operations are scored on the pairs of `possible_edges` only: no other carries an edge, or a loss.
+    """
+
+    pairs: Tensor
 
     def __init__(self, space: SearchSpace, recipe: LatentRecipe) -> None:
         super().__init__()
         self.recipe = recipe
+        self.register_buffer("pairs", possible_edges(space), persistent=False)
         inputs = recipe.latent_dimension
         if recipe.positions:
             self.position = nn.Embedding(space.nodes, recipe.embedding)
@@ -198,7 +216,7 @@ class Decoder(nn.Module):
         self.classify = nn.Linear(recipe.hidden, len(space.operations))
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of edges `[batch, nodes, nodes]` and operations `[batch, nodes, nodes, operations]`.
+        """Logits of edges `[batch, nodes, nodes]` and of operations `[batch, possible edges, operations]`.
 
         Args:
             z: `[batch, nodes, latent dimension]`.
@@ -207,8 +225,9 @@ class Decoder(nn.Module):
             z = torch.cat([z, self.position.weight.expand(len(z), -1, -1)], dim=-1)
         source, target = (self.source(z), self.target(z)) if self.recipe.directed else (z, z)
         edges = source @ target.transpose(1, 2)
-        pairs = self.classify_source(z)[:, :, None] + self.classify_target(z)[:, None]
-        return edges, self.classify(F.relu(pairs))
+        i, j = self.pairs
+        ends = self.classify_source(z)[:, i] + self.classify_target(z)[:, j]
+        return edges, self.classify(F.relu(ends))
 
 
 @dataclass(frozen=True)
@@ -221,12 +240,9 @@ class Losses:
     edge: Tensor
     kl: Tensor
 
-    def as_dict(self) -> dict[str, float]:
-        """For JSON, under the same names."""
-        return {
-            name: float(getattr(self, name).detach())
-            for name in ("total", "positive", "negative", "edge", "kl")
-        }
+
+LOSSES = tuple(field.name for field in fields(Losses))
+"""Their names."""
 
 
 class VGAE(nn.Module):
@@ -265,10 +281,12 @@ class VGAE(nn.Module):
 
     def decode(self, z: Tensor) -> Graph:
         """Scores as a soft graph; `graph.to_tensor` turns it into legal genotypes."""
-        edges, operations = self.decoder(z)
+        edges, scores = self.decoder(z)
+        operations = scores.new_zeros(*edges.shape, scores.shape[-1])
+        operations[:, self.decoder.pairs[0], self.decoder.pairs[1]] = scores
         return Graph(self.kinds, edges, operations)
 
-    def loss(self, graph: Graph, noise: Tensor) -> Losses:
+    def forward(self, graph: Graph, noise: Tensor) -> Losses:
         """The loss on a batch, with `z = mu + noise * exp(logstd)`.
 
         Args:
@@ -278,16 +296,18 @@ class VGAE(nn.Module):
         mu, logstd = self.encode(graph)
         edges, operations = self.decoder(mu + noise * logstd.exp())
         recipe, adjacency = self.recipe, graph.adjacency
+        source, target = self.decoder.pairs
+        weights = adjacency[:, source, target]
         if recipe.exclusive:
             positive, negative = self._exclusive(edges, adjacency), edges.new_zeros(())
             operations = operations.masked_fill(self.none, -1e4)
-            weights = adjacency * self.legal
+            weights = weights * self.legal[source, target]
         else:
             absent = 1 - adjacency - torch.eye(adjacency.shape[1], device=edges.device)
             positive = -(adjacency * F.logsigmoid(edges)).sum() / adjacency.sum()
             negative = -(absent * F.logsigmoid(-edges)).sum() / absent.sum()
-            weights = adjacency
-        crossed = -(graph.operations * F.log_softmax(operations, dim=-1)).sum(-1)
+        wanted = graph.operations[:, source, target]
+        crossed = -(wanted * F.log_softmax(operations, dim=-1)).sum(-1)
         edge = (weights * crossed).sum() / weights.sum()
         nodes = mu.shape[1]
         kl = -0.5 * (1 + 2 * logstd - mu**2 - (2 * logstd).exp()).sum(-1).mean() / nodes

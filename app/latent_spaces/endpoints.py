@@ -17,6 +17,7 @@ from app.latent_spaces.schemas import (
     LatentSpaceIn,
     LatentSpaceOut,
     MapOut,
+    MeaningOut,
 )
 from app.latent_spaces.tables import LatentSpace
 from app.pages import Cursor, Limit, Page, paginate
@@ -62,6 +63,12 @@ def generate(
     return service.generate(database, latent_space_id, body, settings, artifacts)
 
 
+@router.get("/{latent_space_id}/meaning")
+def get_meaning(session: Reading, latent_space_id: str) -> MeaningOut:
+    """How the principal directions go with parameters, depth, operation counts and accuracy."""
+    return service.meaning(session, latent_space_id)
+
+
 @router.get(
     "/{latent_space_id}/map",
     response_model=MapOut,
@@ -73,11 +80,16 @@ def get_map(
     method: Literal["pca", "tsne"] = "pca",
     format: Literal["json", "svg", "png"] = "json",
     generated: Annotated[bool, Query(description="With what was generated from the space.")] = False,
+    colour: Annotated[
+        Literal["dataset", "accuracy", "parameters", "operation"], Query(description="What colours show.")
+    ] = "dataset",
+    operation: Annotated[str, Query(description="Whose share `colour=operation` shows.")] = "skip_connect",
     seed: Annotated[int, Query(ge=0, le=2**31 - 1, description="Of t-SNE.")] = 2024,
 ) -> MapOut | Response:
     """The latents in two dimensions, as JSON or as a picture."""
     space_map = service.space_map(session, latent_space_id, method, generated, seed)
     if format == "json":
         return space_map
-    picture = pictures.draw(space_map, f"Latent space {latent_space_id}", format)
+    values = pictures.values_of(space_map, colour, operation)
+    picture = pictures.draw(space_map, f"Latent space {latent_space_id}", format, values)
     return Response(picture, media_type=MEDIA_TYPES[format])

@@ -1,9 +1,12 @@
 """The map of a latent space as a picture."""
 
 import io
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -14,35 +17,78 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f
 """Told apart also by the colour-blind (Okabe, Ito)."""
 
 
-def draw(space_map: MapOut, title: str, form: Literal["svg", "png"]) -> bytes:
-    """The map with a colour for each data set and a marker for each origin.
+@dataclass(frozen=True)
+class Values:
+    """Numbers that colours show in place of data sets.
+
+    Args:
+        name: what they are.
+        numbers: one for each point; not a number where it is not known.
+    """
+
+    name: str
+    numbers: list[float]
+
+
+def values_of(space_map: MapOut, colour: str, operation: str) -> Values | None:
+    """The numbers that a map's colours show; `None` for data sets."""
+    points = space_map.items
+    if colour == "accuracy":
+        unknown = float("nan")
+        known = [unknown if point.accuracy is None else point.accuracy for point in points]
+        return Values("best accuracy (%)", known)
+    if colour == "parameters":
+        return Values("parameters (M)", [point.parameters / 1e6 for point in points])
+    if colour == "operation":
+        return Values(f"share of {operation}", [point.operations.get(operation, 0.0) for point in points])
+    return None
+
+
+def draw(space_map: MapOut, title: str, form: Literal["svg", "png"], values: Values | None) -> bytes:
+    """The map with a marker for each origin, and a colour for each data set or by numbers.
 
     Args:
         space_map: the points.
         title: over the picture.
         form: `svg` or `png`.
+        values: what colours show; `None` for data sets.
     """
     figure = Figure(figsize=(7, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    datasets = sorted({point.dataset or "none" for point in space_map.items})
+    points = space_map.items
+    datasets = sorted({point.dataset or "none" for point in points})
     colours = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(datasets)}
+    shown: Any = [colours[point.dataset or "none"] for point in points]
+    if values is not None:
+        shown = values.numbers
+    norm = _norm(values.numbers) if values is not None else None
     for origin, marker in MARKERS.items():
-        points = [point for point in space_map.items if point.origin == origin]
-        axes.scatter(
-            [point.x for point in points],
-            [point.y for point in points],
-            c=[colours[point.dataset or "none"] for point in points],
+        rows = [i for i, point in enumerate(points) if point.origin == origin]
+        drawn = axes.scatter(
+            [points[i].x for i in rows],
+            [points[i].y for i in rows],
+            c=[shown[i] for i in rows],
             marker=marker,
             s=40,
+            plotnonfinite=True,
+            norm=norm,
         )
+    if values is not None:
+        figure.colorbar(drawn, label=values.name)
     axes.set_xlabel(_axis(space_map, 0))
     axes.set_ylabel(_axis(space_map, 1))
     axes.set_title(title)
-    axes.legend(handles=_legend(colours, {point.origin for point in space_map.items}), loc="best", fontsize=8)
+    legend = _legend(colours if values is None else {}, {point.origin for point in points})
+    axes.legend(handles=legend, loc="best", fontsize=8)
     buffer = io.BytesIO()
     figure.savefig(buffer, format=form, dpi=150)
     return buffer.getvalue()
+
+
+def _norm(numbers: list[float]) -> Normalize:
+    known = [number for number in numbers if np.isfinite(number)] or [0.0]
+    return Normalize(min(known), max(known))
 
 
 def _axis(space_map: MapOut, axis: int) -> str:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from app.genotypes.schemas import GenotypeOut, Origin
 
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Form = Literal["discrete", "continuous"]
 
 
 class LatentSpaceIn(BaseModel):
@@ -23,6 +24,10 @@ class LatentSpaceIn(BaseModel):
     )
     preset: str = Field("default", description="`default`, `paper` or `paper-gcn`.")
     overrides: dict[str, Any] = Field({}, description="Fields of the preset to replace.")
+    form: Form = Field(
+        "discrete",
+        description="`continuous` takes genotypes as their search left them, where they have that.",
+    )
     seed: Seed = 2024
 
 
@@ -35,6 +40,7 @@ class LatentSpaceOut(BaseModel):
     job_id: str
     search_space: str
     preset: str
+    form: Form
     settings: dict[str, Any] = Field(description="Every field of the recipe, as used.")
     seed: int
     code_version: str
@@ -148,6 +154,27 @@ class MapPoint(BaseModel):
     dataset: str | None = Field(description="On which it was searched.")
     x: float
     y: float
+    parameters: int = Field(description="Of the network of 36 channels and 20 cells for CIFAR-10.")
+    accuracy: float | None = Field(description="Percent, the best trained or reported on any data set.")
+    operations: dict[str, float] = Field(description="The share of each operation among the edges.")
+
+
+class DirectionOut(BaseModel):
+    """One principal direction of a space, and what goes with it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    explained_variance: float
+    correlations: dict[str, float | None] = Field(
+        description="Pearson's, with parameters, depth, the count of each operation, and accuracies."
+    )
+
+
+class MeaningOut(BaseModel):
+    """What the principal directions of a space mean."""
+
+    members: int
+    items: list[DirectionOut]
 
 
 class MapOut(BaseModel):
@@ -155,4 +182,7 @@ class MapOut(BaseModel):
 
     method: Literal["pca", "tsne"]
     explained_variance: list[float] | None = Field(description="The share of each axis, for `pca`.")
+    silhouette: float | None = Field(
+        description="Of the latents by data set, -1 to 1; `null` unless two have two points each."
+    )
     items: list[MapPoint]

@@ -1,6 +1,7 @@
 """Training latent spaces, and what is read and generated from them."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sqlalchemy import Select, case, select
+from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import Session
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from app.genotypes.tables import Genotype
 from app.jobs import service as jobs
 from app.jobs.tables import Job
 from app.latent_spaces.schemas import (
+    DirectionOut,
     EncodeIn,
     GenerateIn,
     GenerateOut,
@@ -30,6 +32,7 @@ from app.latent_spaces.schemas import (
     LatentSpaceIn,
     MapOut,
     MapPoint,
+    MeaningOut,
     NearIn,
     StartOut,
 )
@@ -43,13 +46,17 @@ from models import genotype as forms
 from models import graph as graphs
 from models.latent import LatentError, Method, decode, encode, project
 from models.limits import STANDARD_NETWORK
+from models.meaning import directions, properties, silhouette
 from models.network import count_parameters
-from models.search_space import SEARCH_SPACES, SearchSpace
+from models.search_space import CELLS, SEARCH_SPACES
 from models.vgae import PRESETS, VGAE, LatentRecipe
 
 PREFIX = "lat"
 
 DEFAULT_GAMMA = 0.1
+
+MAP_LIMIT = 10_000
+"""Generated genotypes on one map."""
 
 
 def start(session: Session, request: LatentSpaceIn, settings: Settings) -> Job:
@@ -80,6 +87,7 @@ def start(session: Session, request: LatentSpaceIn, settings: Settings) -> Job:
             job_id=job.id,
             search_space=members[0].search_space,
             preset=request.preset,
+            form=request.form,
             settings=asdict(recipe),
             seed=request.seed,
             code_version=version("vgae-nas"),
@@ -122,7 +130,7 @@ def member_ids(session: Session, space_id: str) -> list[str]:
 def member_graph(session: Session, space: LatentSpace) -> graphs.Graph:
     """The members as one batch of graphs: continuous where the genotype is, else discrete."""
     members = genotypes.get_many(session, member_ids(session, space.id), "genotype_ids")
-    return _graph(members, SEARCH_SPACES[space.search_space])
+    return _graph(members, space)
 
 
 def finish(
@@ -166,7 +174,7 @@ def encode_genotypes(
     rows = genotypes.get_many(session, request.genotype_ids, "genotype_ids")
     for position, row in enumerate(rows):
         _require_same_space(row, space, f"genotype_ids[{position}]")
-    mu = encode(net, _graph(rows, net.space))
+    mu = encode(net, _graph(rows, space))
     wanted = forms.to_tensor([genotypes.discrete(row) for row in rows], net.space)
     exact = (decode(net, mu) == wanted).flatten(1).all(1)
     return [
@@ -228,30 +236,94 @@ def space_map(session: Session, space_id: str, method: Method, generated: bool, 
     of_members = select(Genotype, LatentMember.mu, Dataset.name).join(
         LatentMember, LatentMember.genotype_id == Genotype.id
     )
-    of_members = of_members.where(LatentMember.latent_space_id == space_id).order_by(LatentMember.position)
-    queries = [of_members]
+    queries = [of_members.where(LatentMember.latent_space_id == space_id).order_by(LatentMember.position)]
     if generated:
         of_generated = select(Genotype, Genotype.latent, Dataset.name)
         queries.append(
-            of_generated.where(Genotype.latent_space_id == space_id).order_by(Genotype.id).limit(10_000)
+            of_generated.where(Genotype.latent_space_id == space_id).order_by(Genotype.id).limit(MAP_LIMIT)
         )
     rows = [
         row
         for q in queries
         for row in session.execute(q.outerjoin(Dataset, Dataset.id == Genotype.dataset_id))
     ]
+    z = _from_bytes([row[1] for row in rows], space)
     try:
-        projection = project(_from_bytes([row[1] for row in rows], space), method, seed)
+        projection = project(z, method, seed)
     except LatentError as error:
         raise InvalidRequest.of("method", str(error)) from None
+    best = _best_accuracies(session, [row[0].id for row in rows])
+    points = [
+        MapPoint(
+            genotype_id=row.id,
+            name=row.name,
+            origin=row.origin,
+            dataset=dataset,
+            x=x,
+            y=y,
+            parameters=row.parameters,
+            accuracy=best.get(row.id),
+            operations=_shares(row),
+        )
+        for (row, _, dataset), (x, y) in zip(rows, projection.points, strict=True)
+    ]
+    known = [i for i, point in enumerate(points) if point.dataset is not None]
     return MapOut(
         method=method,
         explained_variance=projection.explained_variance,
-        items=[
-            MapPoint(genotype_id=row.id, name=row.name, origin=row.origin, dataset=dataset, x=x, y=y)
-            for (row, _, dataset), (x, y) in zip(rows, projection.points, strict=True)
-        ],
+        silhouette=silhouette(z[known], [points[i].dataset or "" for i in known]),
+        items=points,
     )
+
+
+def meaning(session: Session, space_id: str) -> MeaningOut:
+    """How the principal directions of a space go with properties of its members.
+
+    Raises:
+        NotFound, Conflict: no such space, or one that is still training.
+    """
+    space = get(session, space_id)
+    _require_ready(space)
+    members, _ = _members(session, space)
+    ids = member_ids(session, space_id)
+    rows = genotypes.get_many(session, ids, "genotype_ids")
+    search_space = SEARCH_SPACES[space.search_space]
+    values = properties(
+        forms.to_tensor([genotypes.discrete(row) for row in rows], search_space), search_space
+    )
+    for dataset, found in _accuracies_by_dataset(session, ids).items():
+        values[f"accuracy:{dataset}"] = torch.tensor(
+            [found.get(i, float("nan")) for i in ids], dtype=torch.float64
+        )
+    items = [DirectionOut.model_validate(direction) for direction in directions(members, values)]
+    return MeaningOut(members=len(ids), items=items)
+
+
+def _accuracies_by_dataset(session: Session, ids: Sequence[str]) -> dict[str, dict[str, float]]:
+    """By data set's name and genotype, the best trained or reported accuracy."""
+    query = (
+        select(Dataset.name, Evaluation.genotype_id, func.max(Evaluation.test_accuracy))
+        .join(Dataset, Dataset.id == Evaluation.dataset_id)
+        .where(Evaluation.kind != "search", Evaluation.genotype_id.in_(ids))
+        .group_by(Dataset.name, Evaluation.genotype_id)
+    )
+    found: dict[str, dict[str, float]] = {}
+    for dataset, genotype_id, accuracy in session.execute(query):
+        found.setdefault(dataset, {})[genotype_id] = accuracy
+    return found
+
+
+def _best_accuracies(session: Session, ids: Sequence[str]) -> dict[str, float]:
+    best: dict[str, float] = {}
+    for found in _accuracies_by_dataset(session, ids).values():
+        for genotype_id, accuracy in found.items():
+            best[genotype_id] = max(accuracy, best.get(genotype_id, 0.0))
+    return best
+
+
+def _shares(row: Genotype) -> dict[str, float]:
+    counts = Counter(operation for cell in CELLS for operation, _ in row.genotype[cell])
+    return {operation: count / counts.total() for operation, count in counts.items()}
 
 
 def best_point(session: Session, search_space: str, dataset_id: str) -> tuple[Genotype, Evaluation] | None:
@@ -292,7 +364,7 @@ def _point(session: Session, space: LatentSpace, near: NearIn, net: VGAE) -> tup
             LatentMember.latent_space_id == space.id, LatentMember.genotype_id == row.id
         )
     ).one_or_none()
-    point = _from_bytes([stored], space)[0] if stored else encode(net, _graph([row], net.space))[0]
+    point = _from_bytes([stored], space)[0] if stored else encode(net, _graph([row], space))[0]
     start = StartOut(
         kind="near",
         dataset_id=near.dataset_id,
@@ -349,9 +421,16 @@ def _members(session: Session, space: LatentSpace) -> tuple[Tensor, set[str]]:
     return _from_bytes([row[0] for row in rows], space), {row[1] for row in rows}
 
 
-def _graph(rows: Sequence[Genotype], space: SearchSpace) -> graphs.Graph:
-    """Discrete genotypes as graphs; a continuous one enters by the genotype that it discretises to."""
-    return graphs.from_tensor(forms.to_tensor([genotypes.discrete(row) for row in rows], space), space)
+def _graph(rows: Sequence[Genotype], latent_space: LatentSpace) -> graphs.Graph:
+    """Genotypes as graphs, in the form that the space takes."""
+    space = SEARCH_SPACES[latent_space.search_space]
+    graph = graphs.from_tensor(forms.to_tensor([genotypes.discrete(row) for row in rows], space), space)
+    soft = [i for i, row in enumerate(rows) if row.continuous is not None]
+    if latent_space.form == "continuous" and soft:
+        weights = [forms.continuous_from_dict(rows[i].continuous or {}, space) for i in soft]
+        continuous = graphs.from_continuous(weights, space)
+        graph.adjacency[soft], graph.operations[soft] = continuous.adjacency, continuous.operations
+    return graph
 
 
 def _require_ready(space: LatentSpace) -> None:

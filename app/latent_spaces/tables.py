@@ -20,6 +20,8 @@ class LatentSpace(Base):
     preset: Mapped[str]
     settings: Mapped[dict[str, Any]]
     """Every field of the recipe, as used."""
+    form: Mapped[str]
+    """`discrete`, or `continuous` where members enter as the search left them."""
     seed: Mapped[int]
     code_version: Mapped[str]
     member_count: Mapped[int]

@@ -80,6 +80,7 @@ def upgrade() -> None:
     sa.Column('job_id', sa.String(), nullable=False),
     sa.Column('search_space', sa.String(), nullable=False),
     sa.Column('preset', sa.String(), nullable=False),
+    sa.Column('form', sa.String(), nullable=False),
     sa.Column('settings', sa.JSON, nullable=False),
     sa.Column('seed', sa.BigInteger(), nullable=False),
     sa.Column('code_version', sa.String(), nullable=False),

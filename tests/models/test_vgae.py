@@ -53,7 +53,7 @@ def test_the_paper_losses_equal_pyg_on_one_graph() -> None:
     torch.manual_seed(0)
     net = VGAE(DARTS, PRESETS["paper"])
     one, noise = batch(1), torch.randn(1, 14, 4)
-    losses = net.loss(one, noise)
+    losses = net(one, noise)
     mu, logstd = net.encode(one)
     z = (mu + noise * logstd.exp())[0]
     reference = pyg.VGAE(torch.nn.Identity())
@@ -74,7 +74,7 @@ def test_the_paper_losses_equal_pyg_on_one_graph() -> None:
 def test_every_preset_trains_and_decodes(preset: str) -> None:
     torch.manual_seed(0)
     net, graphs = VGAE(DARTS, PRESETS[preset]), batch(3)
-    losses = net.loss(graphs, torch.randn(3, 14, 4))
+    losses = net(graphs, torch.randn(3, 14, 4))
     losses.total.backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
     assert net.encode(graphs)[0].shape == (3, 14, 4)

@@ -7,6 +7,7 @@ from PIL import Image
 
 from models.published import PUBLISHED
 from tests.conftest import Service
+from tests.models.test_genotype import continuous
 
 
 def cifar10(service: Service) -> str:
@@ -29,7 +30,7 @@ def test_a_space_knows_its_members_recipe_losses_and_version(
 
 
 def test_the_curve_is_in_the_events(service: Service, published: list[str]) -> None:
-    body = {"genotype_ids": published[:3], "overrides": {"max_epochs": 1_000, "early_end": False}}
+    body = {"genotype_ids": published[:3], "overrides": {"max_epochs": 1_000, "random_genotypes": 0}}
     job_id = service.post("/v1/latent-spaces", body)["id"]
     service.run_jobs()
     events = service.get(f"/v1/jobs/{job_id}/events")["items"]
@@ -47,7 +48,8 @@ def test_more_genotypes_are_encoded_without_training(
 
 
 def test_gamma_0_near_a_best_point_gives_its_own_genotype(service: Service, published: list[str]) -> None:
-    space = service.post("/v1/latent-spaces", {"genotype_ids": published})["links"]["latent_space"]
+    body = {"genotype_ids": published, "overrides": {"random_genotypes": 0}}
+    space = service.post("/v1/latent-spaces", body)["links"]["latent_space"]
     (job,) = service.run_jobs()
     assert job["result"]["members_exact"] == 1.0
     body = {"near": {"dataset_id": cifar10(service)}, "gamma": 0, "count": 2}
@@ -154,6 +156,9 @@ def test_the_map_is_json_svg_and_png(service: Service, published: list[str], lat
     assert [point["genotype_id"] for point in space_map["items"]] == published[:6]
     assert {point["dataset"] for point in space_map["items"]} == {"cifar10"}
     assert len(space_map["explained_variance"]) == 2
+    assert space_map["silhouette"] is None  # all of one data set
+    assert space_map["items"][1]["accuracy"] == 97.24
+    assert sum(space_map["items"][0]["operations"].values()) == pytest.approx(1)
     with_generated = service.get(f"{latent_space}/map", generated=True)
     assert len(with_generated["items"]) == 11
     svg = service.client.get(f"{latent_space}/map", params={"format": "svg", "method": "tsne"})
@@ -164,6 +169,43 @@ def test_the_map_is_json_svg_and_png(service: Service, published: list[str], lat
     (service.settings.home / "map.png").write_bytes(png.content)
     with Image.open(service.settings.home / "map.png") as picture:
         assert picture.size == (1_050, 750)
+
+
+@pytest.mark.parametrize("colour", ["accuracy", "parameters", "operation"])
+def test_the_map_is_coloured_by_numbers_too(service: Service, latent_space: str, colour: str) -> None:
+    service.post(f"{latent_space}/generate", {"random": "uniform", "count": 2})
+    params = {"format": "svg", "colour": colour, "operation": "sep_conv_3x3", "generated": True}
+    svg = service.client.get(f"{latent_space}/map", params=params)
+    assert svg.status_code == 200, svg.text
+    plain = service.client.get(f"{latent_space}/map", params={"format": "svg", "generated": True})
+    assert svg.content != plain.content
+
+
+def test_the_meaning_of_the_directions_is_told(service: Service, latent_space: str) -> None:
+    meaning = service.get(f"{latent_space}/meaning")
+    assert meaning["members"] == 6
+    assert len(meaning["items"]) == 5
+    names = set(meaning["items"][0]["correlations"])
+    assert {"parameters", "depth", "skip_connect", "accuracy:cifar10"} <= names
+    known = [
+        value for item in meaning["items"] for value in item["correlations"].values() if value is not None
+    ]
+    assert len(known) > 20
+    assert all(-1 <= value <= 1 for value in known)
+
+
+def test_a_continuous_space_takes_genotypes_as_their_search_left_them(service: Service) -> None:
+    soft = service.post("/v1/genotypes", {"continuous": continuous(0.6)})["id"]
+    other = service.post("/v1/genotypes", {"genotype": PUBLISHED[0].genotype.as_dict()})["id"]
+    latents = {}
+    for form in ("discrete", "continuous"):
+        body = {"genotype_ids": [soft, other], "form": form, "overrides": {"max_epochs": 20}}
+        space = service.post("/v1/latent-spaces", body)["links"]["latent_space"]
+        assert service.run_jobs()[0]["status"] == "succeeded"
+        assert service.get(space)["form"] == form
+        items = service.post(f"{space}/encode", {"genotype_ids": [soft, other]})["items"]
+        latents[form] = [item["mu"] for item in items]
+    assert latents["discrete"][0] != latents["continuous"][0]
 
 
 def test_a_projection_that_needs_more_points_says_so(service: Service, published: list[str]) -> None:
