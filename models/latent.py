@@ -122,10 +122,9 @@ class LatentFit:
         end = min(self.epoch + self.REPORT_EVERY, self.recipe.max_epochs)
         began, totals = self.epoch, torch.zeros(len(LOSSES), device=self.device)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        with _threads(1 if self._compiled is not None else None):
-            while self.epoch < end:
-                between_epochs()
-                totals += self._advance(end, generator)
+        while self.epoch < end:
+            between_epochs()
+            totals += self.advance(end, generator)
         values = dict(zip(LOSSES, (totals / (self.epoch - began)).tolist(), strict=True))
         if not np.isfinite(values["total"]):
             raise NonFiniteLoss(self.epoch, "the loss is not finite; try a smaller learning_rate")
@@ -136,6 +135,34 @@ class LatentFit:
         return FitReport(
             self.epoch, values, exact, self._exact(self.held_out), self._compiled is not None, self.note
         )
+
+    def advance(self, end: int, generator: torch.Generator) -> Tensor:
+        """One call's worth of epochs, not past `end`; the sums of their losses in the order of `LOSSES`.
+
+        Args:
+            end: the epoch to stop at.
+            generator: of noise, and of batches.
+        """
+        count = self.EPOCHS_A_CALL if self._compiled is not None else 1
+        if self.epoch + count > end:
+            count = 1
+        graph = self._batch(generator) if self.batched else self.graph
+        shape = (count, len(graph), self.space.nodes, self.recipe.latent_dimension)
+        noise = torch.randn(shape, generator=generator).to(self.device)
+        steps: tuple[Any, ...] = (
+            self.parameters,
+            *self.moments,
+            graph.adjacency,
+            graph.operations,
+            noise,
+            self._rates(count),
+        )
+        outcome = self._call_compiled(steps) if count == self.EPOCHS_A_CALL else self._epochs(*steps)
+        parameters, first, second, losses = outcome
+        self.moments = [first, second]
+        self._keep(parameters)
+        self.epoch += count
+        return losses
 
     @torch.no_grad()
     def latents(self) -> tuple[Tensor, Tensor]:
@@ -163,29 +190,6 @@ class LatentFit:
         self.epoch, self.last_loss, self.ended = state["epoch"], state["last_loss"], state["ended"]
         self.moments = [{n: v.to(self.device) for n, v in part.items()} for part in state["moments"]]
         self._keep({name: value.to(self.device) for name, value in state["parameters"].items()})
-
-    def _advance(self, end: int, generator: torch.Generator) -> Tensor:
-        """A call's worth of epochs; the sums of their losses."""
-        count = self.EPOCHS_A_CALL if self._compiled is not None else 1
-        if self.epoch + count > end:
-            count = 1
-        graph = self._batch(generator) if self.batched else self.graph
-        shape = (count, len(graph), self.space.nodes, self.recipe.latent_dimension)
-        noise = torch.randn(shape, generator=generator).to(self.device)
-        steps: tuple[Any, ...] = (
-            self.parameters,
-            *self.moments,
-            graph.adjacency,
-            graph.operations,
-            noise,
-            self._rates(count),
-        )
-        outcome = self._call_compiled(steps) if count == self.EPOCHS_A_CALL else self._epochs(*steps)
-        parameters, first, second, losses = outcome
-        self.moments = [first, second]
-        self._keep(parameters)
-        self.epoch += count
-        return losses
 
     def _epochs(
         self,
@@ -220,7 +224,8 @@ class LatentFit:
         if self._compiled is None:
             return self._epochs(*steps)
         try:
-            return self._compiled(*steps)
+            with _threads(1):
+                return self._compiled(*steps)
         except Exception as error:  # whatever the compiler lacks here, the same function runs without it
             self._compiled, self.note = None, f"not compiled, so slower: {type(error).__name__}"
             return self._epochs(*steps)
@@ -255,10 +260,10 @@ class LatentFit:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """So many threads for a while; `None` leaves them as they are."""
+def _threads(count: int) -> Iterator[None]:
+    """So many threads for a while."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
+    torch.set_num_threads(count)
     try:
         yield
     finally:
