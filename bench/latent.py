@@ -104,10 +104,7 @@ class PlainLoop:
         theirs.gat.att_edge.copy_(encoder.edge_attention[None])
         for plain, fast in ((theirs.mu, encoder.mu), (theirs.logstd, encoder.logstd)):
             plain.lin.weight.copy_(fast.weight.weight)
-        first, last = self.classifier[0], self.classifier[2]
-        first.weight.copy_(torch.cat([decoder.classify_source.weight, decoder.classify_target.weight], dim=1))
-        first.bias.copy_(decoder.classify_target.bias)
-        last.load_state_dict(decoder.classify.state_dict())
+        self.classifier.load_state_dict(decoder.classify.state_dict())
 
 
 def noises(ours: LatentFit) -> Callable[[int], Tensor]:

@@ -25,6 +25,9 @@ PLATEAU = 0.01
 HELD_OUT, HELD_OUT_SEED = 500, 7
 """Random genotypes on which every report measures how general the space is."""
 
+COMPILER: dict[str, Any] = {"cpp.threads": 1, "cpp_wrapper": True}
+"""Options of `torch.compile`: no Python between the steps, and one thread, as graphs are few and small."""
+
 BETA1, BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8
 """Adam's, as PyTorch has them."""
 
@@ -82,11 +85,11 @@ class LatentFit:
     REPORT_EVERY = 500
     """Epochs between two reports."""
 
-    EPOCHS_A_CALL = 4
+    EPOCHS_A_CALL = 10
     """Of a compiled call."""
 
     COMPILE_FROM = 50_000
-    """Epochs from which on compiling, about a minute, pays."""
+    """Epochs from which on compiling, one to two minutes, pays."""
 
     def __init__(
         self, graph: Graph, space: SearchSpace, recipe: LatentRecipe, seed: int, device: torch.device
@@ -105,8 +108,7 @@ class LatentFit:
         self.note: str | None = None
         self._compiled: Callable[..., Any] | None = None
         if not self.batched and recipe.max_epochs >= self.COMPILE_FROM:
-            # on few graphs a second thread costs more than it does
-            self._compiled = torch.compile(self._epochs, fullgraph=True, options={"cpp.threads": 1})
+            self._compiled = torch.compile(self._epochs, fullgraph=True, options=COMPILER)
 
     @property
     def done(self) -> bool:
@@ -125,6 +127,7 @@ class LatentFit:
         while self.epoch < end:
             between_epochs()
             totals += self.advance(end, generator)
+        self._keep(self.parameters)
         values = dict(zip(LOSSES, (totals / (self.epoch - began)).tolist(), strict=True))
         if not np.isfinite(values["total"]):
             raise NonFiniteLoss(self.epoch, "the loss is not finite; try a smaller learning_rate")
@@ -159,8 +162,7 @@ class LatentFit:
         )
         outcome = self._call_compiled(steps) if count == self.EPOCHS_A_CALL else self._epochs(*steps)
         parameters, first, second, losses = outcome
-        self.moments = [first, second]
-        self._keep(parameters)
+        self.parameters, self.moments = parameters, [first, second]
         self.epoch += count
         return losses
 

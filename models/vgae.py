@@ -84,12 +84,19 @@ class DenseGAT(nn.Module):
     `j` itself) of `LeakyReLU(s·W x_i + t·W x_j + e_ij)`. On a continuous graph a predecessor counts
     in the softmax by its adjacency. A self-loop has the mean edge score of the node's edges.
 
+    The features of a node are the same in every graph, and only the pairs of `possible_edges` are
+    looked at, with the edges outermost and all graphs and heads side by side.
+
     Args:
+        space: the search space.
         inputs, outputs: features of a node; `heads` divides `outputs`.
-        operations: of the space; each has one score a head, `e = a·V embedding`.
     """
 
-    def __init__(self, inputs: int, outputs: int, heads: int) -> None:
+    pairs: Tensor
+    leaves: Tensor
+    enters: Tensor
+
+    def __init__(self, space: SearchSpace, inputs: int, outputs: int, heads: int) -> None:
         super().__init__()
         width = outputs // heads
         self.weight = nn.Linear(inputs, heads * width, bias=False)
@@ -100,25 +107,38 @@ class DenseGAT(nn.Module):
         for parameter in (self.source, self.target):
             nn.init.xavier_uniform_(parameter)
         nn.init.xavier_uniform_(self.weight.weight)
+        self.register_buffer("pairs", possible_edges(space), persistent=False)
+        ends = F.one_hot(self.pairs, space.nodes).float()
+        self.register_buffer("leaves", ends[0], persistent=False)  # [edge, node]
+        self.register_buffer("enters", ends[1].T.contiguous(), persistent=False)  # [node, edge]
 
-    def forward(self, x: Tensor, adjacency: Tensor, scores: Tensor) -> Tensor:
-        """New features of every node.
+    def forward(self, x: Tensor, adjacency: Tensor, operations: Tensor, scores: Tensor) -> Tensor:
+        """New features of every node, `[batch, nodes, outputs]`.
 
         Args:
-            x: `[batch, nodes, inputs]`.
-            adjacency: `[batch, nodes, nodes]`.
-            scores: `[batch, nodes, nodes, heads]`, of each edge's features; 0 where there is none.
+            x: `[nodes, inputs]`.
+            adjacency, operations: of a `Graph`.
+            scores: `[operations, heads]`, of each operation's features.
         """
-        h = self.weight(x).unflatten(-1, (self.heads, -1))  # [batch, node, head, width]
-        own = torch.eye(x.shape[1], device=x.device)
-        into = adjacency.sum(1, keepdim=True).clamp(min=1.0)
-        mean = (adjacency[..., None] * scores).sum(1, keepdim=True) / into[..., None]
-        scores = scores + own[..., None] * mean
-        logits = (h * self.source).sum(-1)[:, :, None] + (h * self.target).sum(-1)[:, None] + scores
-        logits = F.leaky_relu(logits, 0.2)
-        share = (adjacency + own)[..., None] * (logits - logits.amax(1, keepdim=True).detach()).exp()
-        attention = share / share.sum(1, keepdim=True)  # [batch, source, target, head]
-        return torch.einsum("bijh,bihw->bjhw", attention, h).flatten(2) + self.bias
+        source, target = self.pairs
+        present = adjacency[:, source, target].T[..., None]  # [edge, batch, 1]
+        edge = operations[:, source, target].transpose(0, 1) @ scores  # [edge, batch, head]
+        h = self.weight(x).unflatten(-1, (self.heads, -1))  # [node, head, width]
+        leaving, entering = (h * self.source).sum(-1), (h * self.target).sum(-1)  # [node, head]
+        mean = self._into(present * edge) / self._into(present).clamp(min=1.0)
+        logits = self.leaves @ leaving + self.enters.T @ entering
+        logits = F.leaky_relu(logits[:, None] + edge, 0.2)
+        own = F.leaky_relu((leaving + entering)[:, None] + mean, 0.2)  # [node, batch, head]
+        largest = torch.maximum(logits.amax(0), own.amax(0)).detach()
+        share, own = present * (logits - largest).exp(), (own - largest).exp()
+        arriving = (self.leaves @ h.flatten(1)).unflatten(1, h.shape[1:])  # [edge, head, width]
+        total = self._into(share) + own
+        sums = self._into(share[..., None] * arriving[:, None]) + own[..., None] * h[:, None]
+        return (sums / total[..., None]).flatten(2).transpose(0, 1) + self.bias
+
+    def _into(self, x: Tensor) -> Tensor:
+        """Sums over the edges that enter each node, `[edge, …]` to `[node, …]`."""
+        return (self.enters @ x.flatten(1)).unflatten(1, x.shape[1:])
 
 
 class DenseGCN(nn.Module):
@@ -132,25 +152,32 @@ class DenseGCN(nn.Module):
 
     def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
         """New features of every node, `[batch, nodes, outputs]`."""
-        looped = adjacency + torch.eye(x.shape[1], device=x.device)
-        scale = looped.sum(1).rsqrt()  # by in-degree, [batch, node]
-        return torch.einsum("bij,bi,bj,bif->bjf", looped, scale, scale, self.weight(x)) + self.bias
+        return propagation(adjacency) @ self.weight(x) + self.bias
+
+
+def propagation(adjacency: Tensor) -> Tensor:
+    """`(D^-1/2 (A + I) D^-1/2)` transposed, `[batch, target, source]`, with degrees of incoming edges."""
+    looped = adjacency.transpose(1, 2) + torch.eye(adjacency.shape[1], device=adjacency.device)
+    scale = looped.sum(2).rsqrt()
+    return looped * scale[:, :, None] * scale[:, None]
 
 
 class Encoder(nn.Module):
     """Genotype graphs to the mean and log standard deviation of each node's latent (eq. 3)."""
 
     pairs: Tensor
+    kinds: Tensor
 
     def __init__(self, space: SearchSpace, recipe: LatentRecipe) -> None:
         super().__init__()
         self.recipe = recipe
         hidden = recipe.hidden
+        self.register_buffer("kinds", F.one_hot(node_kinds(space), len(KINDS)).float(), persistent=False)
         self.kind = nn.Embedding(len(KINDS), recipe.embedding)
         self.gat: DenseGAT | None = None
         if recipe.encoder == "gat-gcn":
             self.operation = nn.Embedding(len(space.operations), recipe.embedding)
-            self.gat = DenseGAT(recipe.embedding, hidden, recipe.heads)
+            self.gat = DenseGAT(space, recipe.embedding, hidden, recipe.heads)
             self.edge = nn.Linear(recipe.embedding, hidden, bias=False)
             self.edge_attention = nn.Parameter(torch.empty(recipe.heads, hidden // recipe.heads))
             nn.init.xavier_uniform_(self.edge_attention)
@@ -169,18 +196,21 @@ class Encoder(nn.Module):
 
     def forward(self, graph: Graph) -> tuple[Tensor, Tensor]:
         """`mu` and `logstd`, each `[batch, nodes, latent dimension]`."""
-        x = self.kind(graph.kinds)
+        # products with constant 0/1 matrices in place of look-ups, whose gradient would scatter
+        x = self.kinds @ self.kind.weight
         if self.recipe.positions:
             x = x + self.position.weight
-        x = x.expand(len(graph), -1, -1)
         if self.gat is not None:
             features = self.edge(self.operation.weight).unflatten(-1, (self.recipe.heads, -1))
             by_operation = (features * self.edge_attention).sum(-1)  # [operation, head]
-            h = self.gat(x, graph.adjacency, graph.operations @ by_operation)
+            h = self.gat(x, graph.adjacency, graph.operations, by_operation)
         else:
             h = self.gcn(x, graph.adjacency)
         h = F.relu(h)
-        mu, logstd = self.mu(h, graph.adjacency), self.logstd(h, graph.adjacency)
+        # both graph convolutions in one product
+        weight = torch.cat([self.mu.weight.weight, self.logstd.weight.weight])
+        bias = torch.cat([self.mu.bias, self.logstd.bias])
+        mu, logstd = (propagation(graph.adjacency) @ F.linear(h, weight) + bias).chunk(2, dim=-1)
         if self.recipe.incoming:
             source, target = self.pairs
             weighted = graph.operations[:, source, target] * graph.adjacency[:, source, target, None]
@@ -198,6 +228,7 @@ class Decoder(nn.Module):
     """
 
     pairs: Tensor
+    ends: Tensor
 
     def __init__(self, space: SearchSpace, recipe: LatentRecipe) -> None:
         super().__init__()
@@ -210,10 +241,10 @@ class Decoder(nn.Module):
         if recipe.directed:
             self.source = _mlp(inputs, recipe.hidden, recipe.hidden)
             self.target = _mlp(inputs, recipe.hidden, recipe.hidden)
-        # the classifier reads both ends of an edge; its first layer is split so as to act on nodes
-        self.classify_source = nn.Linear(inputs, recipe.hidden, bias=False)
-        self.classify_target = nn.Linear(inputs, recipe.hidden)
-        self.classify = nn.Linear(recipe.hidden, len(space.operations))
+        self.classify = _mlp(2 * inputs, recipe.hidden, len(space.operations))
+        # [edge, node]: picks the two ends of every edge by a product, whose gradient needs no scatter
+        ends = F.one_hot(self.pairs, space.nodes).float()
+        self.register_buffer("ends", ends, persistent=False)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of edges `[batch, nodes, nodes]` and of operations `[batch, possible edges, operations]`.
@@ -225,9 +256,8 @@ class Decoder(nn.Module):
             z = torch.cat([z, self.position.weight.expand(len(z), -1, -1)], dim=-1)
         source, target = (self.source(z), self.target(z)) if self.recipe.directed else (z, z)
         edges = source @ target.transpose(1, 2)
-        i, j = self.pairs
-        ends = self.classify_source(z)[:, i] + self.classify_target(z)[:, j]
-        return edges, self.classify(F.relu(ends))
+        ends = torch.cat([self.ends[0] @ z, self.ends[1] @ z], dim=-1)
+        return edges, self.classify(ends)
 
 
 @dataclass(frozen=True)

@@ -18,20 +18,20 @@ def batch(count: int = 4) -> Graph:
 def test_dense_attention_equals_gat_conv() -> None:
     torch.manual_seed(0)
     graphs, embedding = batch(), torch.randn(8, 5)
-    x = torch.randn(4, 14, 6)
+    x = torch.randn(14, 6)
     reference = pyg.GATConv(6, 3, heads=2, edge_dim=5)
     torch.nn.init.normal_(reference.bias)
-    ours = DenseGAT(6, 6, heads=2)
+    ours = DenseGAT(DARTS, 6, 6, heads=2)
     with torch.no_grad():
         ours.weight.weight.copy_(reference.lin.weight)
         ours.source.copy_(reference.att_src[0])
         ours.target.copy_(reference.att_dst[0])
         ours.bias.copy_(reference.bias)
     by_operation = (reference.lin_edge(embedding).view(8, 2, 3) * reference.att_edge).sum(-1)
-    out = ours(x, graphs.adjacency, graphs.operations @ by_operation)
+    out = ours(x, graphs.adjacency, graphs.operations, by_operation)
     for position in range(4):
         data = graphs.to_pyg(position)
-        expected = reference(x[position], data.edge_index, data.edge_attr @ embedding)
+        expected = reference(x, data.edge_index, data.edge_attr @ embedding)
         torch.testing.assert_close(out[position], expected, atol=1e-5, rtol=1e-5)
 
 
