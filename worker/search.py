@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from app.datasets import service as datasets
 from app.searches import service as searches
 from models.genotype import Genotype
-from models.search import METHODS, Search, SearchEpoch, SearchRecipe
+from models.search import METHODS, Search, SearchRecipe
 from models.search_space import SEARCH_SPACES
 from worker.runner import Finish, Run
 
@@ -44,7 +44,7 @@ def run(run: Run) -> Finish:
         "skip_connections": genotype.count("skip_connect"),
         "warnings": _warnings(genotype, search),
     }
-    accuracy = None if continuous is None else SearchEpoch(**_plain(history[-1])).search_accuracy
+    accuracy = None if continuous is None else history[-1]["search_accuracy"]
 
     def finish(session: Session) -> tuple[dict[str, Any], dict[str, str]]:
         genotype_id = searches.finish(session, search_id, genotype, continuous, result, accuracy)
@@ -67,10 +67,6 @@ def _build(run: Run) -> tuple[Search, str]:
 def _alphas(search: Search) -> dict[str, Any] | None:
     continuous = search.continuous()
     return continuous.as_dict() if continuous is not None else None
-
-
-def _plain(entry: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in entry.items() if key != "alphas"}
 
 
 def _warnings(genotype: Genotype, search: Search) -> list[str]:

@@ -1,14 +1,26 @@
 """Jobs and events as clients see them."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.problems import ProblemBody
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 Kind = Literal["search", "fit", "train"]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+def _distinct(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("must all differ")
+    return seeds
+
+
+Seeds = Annotated[
+    list[Seed], Field(min_length=1, max_length=100, description="One job each."), AfterValidator(_distinct)
+]
 
 
 class JobOut(BaseModel):

@@ -1,13 +1,13 @@
 """Latent spaces as clients send and see them."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.genotypes.schemas import GenotypeOut, Origin
+from app.jobs.schemas import Seed
 
-Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Form = Literal["discrete", "continuous"]
 
 

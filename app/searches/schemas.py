@@ -1,11 +1,11 @@
 """Searches as clients send and see them."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+from app.jobs.schemas import Seeds
 
 
 class SearchIn(BaseModel):
@@ -21,13 +21,7 @@ class SearchIn(BaseModel):
     method: Literal["pc-darts", "random"] = "pc-darts"
     recipe: str = Field("paper-small", description="`paper-small` or `quick`.")
     overrides: dict[str, Any] = Field({}, description="Fields of the recipe to replace.")
-    seeds: list[Seed] = Field([2024], min_length=1, max_length=100, description="One job each.")
-
-    @model_validator(mode="after")
-    def _distinct(self) -> "SearchIn":
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("seeds must all differ")
-        return self
+    seeds: Seeds = [2024]
 
 
 class SearchOut(BaseModel):

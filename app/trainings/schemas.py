@@ -1,13 +1,12 @@
 """Trainings and leaderboards as clients send and see them."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.genotypes.schemas import EvaluationOut, Origin
-
-Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+from app.jobs.schemas import Seeds
 
 
 class TrainingIn(BaseModel):
@@ -24,16 +23,10 @@ class TrainingIn(BaseModel):
     genotype_ids: list[str] = Field(min_length=1)
     recipe: str = Field("paper-small", description="`paper-small` or `quick`.")
     overrides: dict[str, Any] = Field({}, description="Fields of the recipe to replace.")
-    seeds: list[Seed] = Field([2024], min_length=1, max_length=100)
+    seeds: Seeds = [2024]
     arm: str | None = Field(
         None, min_length=1, max_length=100, description="A label that the leaderboard keeps."
     )
-
-    @model_validator(mode="after")
-    def _distinct(self) -> "TrainingIn":
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("seeds must all differ")
-        return self
 
 
 class TrainingOut(BaseModel):

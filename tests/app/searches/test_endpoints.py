@@ -52,7 +52,7 @@ def test_random_search_needs_no_images(service: Service, published: list[str]) -
         ({"search_space": "nasnet"}, ["search_space"]),
         ({"method": "evolution"}, ["method"]),
         ({"seeds": []}, ["seeds"]),
-        ({"seeds": [1, 1]}, ["body"]),
+        ({"seeds": [1, 1]}, ["seeds"]),
         ({"seeds": [-1]}, ["seeds[0]"]),
         ({"overrides": {"epochs": 0}}, ["overrides.epochs"]),
         ({"overrides": {"epochs": "many"}}, ["overrides.epochs"]),
