@@ -1,7 +1,12 @@
 """Data sets over HTTP."""
 
-import pytest
+from pathlib import Path
 
+import pytest
+from fastapi.testclient import TestClient
+
+from app.main import create_app
+from app.settings import Settings
 from tests.conftest import Service
 from tests.models.test_sources import archive, small
 
@@ -43,6 +48,29 @@ def test_an_uploaded_archive_becomes_a_data_set_that_can_be_trained_on(service: 
     service.post("/v1/trainings", body)
     (job,) = service.run_jobs()
     assert job["status"] == "succeeded", job
+
+
+def test_a_folder_too_large_for_memory_is_trained_on_as_a_stream(settings: Settings, tmp_path: Path) -> None:
+    for name, content in small().items():
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "images" / name).write_bytes(content)
+    narrow = settings.model_copy(update={"data_root": tmp_path, "resident_bytes": 100})
+    app = create_app(narrow)
+    with TestClient(app) as client:
+        service = Service(client, narrow, app.state.database, app.state.artifacts)
+        dataset = service.post("/v1/datasets", {"name": "mine", "folder": "images"})
+        assert (dataset["source"], dataset["train_count"]) == ("folder", 6)
+        genotype = service.post("/v1/genotypes/published")["items"][0]["id"]
+        overrides = {"cells": 2, "epochs": 1, "channels": 4, "batch_size": 4}
+        body = {
+            "dataset_id": dataset["id"],
+            "genotype_ids": [genotype],
+            "recipe": "quick",
+            "overrides": overrides,
+        }
+        service.post("/v1/trainings", body)
+        (job,) = service.run_jobs()
+        assert job["status"] == "succeeded", job
 
 
 def test_a_taken_name_is_a_conflict(service: Service, digits: str) -> None:
