@@ -6,8 +6,8 @@ from fastapi import APIRouter, Query, Response
 
 from app.dependencies import ArtifactsIn, DatabaseIn, Reading, SettingsIn, StarterIn, Writing
 from app.jobs.schemas import JobOut
+from app.latent_spaces import figures, service
 from app.latent_spaces import map as pictures
-from app.latent_spaces import service
 from app.latent_spaces.schemas import (
     EncodeIn,
     GenerateIn,
@@ -66,7 +66,7 @@ def generate(
 @router.get("/{latent_space_id}/meaning")
 def get_meaning(session: Reading, latent_space_id: str) -> MeaningOut:
     """How the principal directions go with parameters, depth, operation counts and accuracy."""
-    return service.meaning(session, latent_space_id)
+    return figures.meaning(session, latent_space_id)
 
 
 @router.get(
@@ -87,7 +87,7 @@ def get_map(
     seed: Annotated[int, Query(ge=0, le=2**31 - 1, description="Of t-SNE.")] = 2024,
 ) -> MapOut | Response:
     """The latents in two dimensions, as JSON or as a picture."""
-    space_map = service.space_map(session, latent_space_id, method, generated, seed)
+    space_map = figures.space_map(session, latent_space_id, method, generated, seed)
     if format == "json":
         return space_map
     values = pictures.values_of(space_map, colour, operation)

@@ -1,7 +1,6 @@
 """Training latent spaces, and what is read and generated from them."""
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -10,29 +9,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from sqlalchemy import Select, case, func, select
+from sqlalchemy import Select, case, select
 from sqlalchemy.orm import Session
 from torch import Tensor
 
 from app.artifacts import Artifacts
 from app.database import Database, new_id, now
 from app.datasets import service as datasets
-from app.datasets.tables import Dataset
 from app.genotypes import service as genotypes
 from app.genotypes.schemas import GenotypeOut
 from app.genotypes.tables import Genotype
 from app.jobs import service as jobs
 from app.jobs.tables import Job
 from app.latent_spaces.schemas import (
-    DirectionOut,
     EncodeIn,
     GenerateIn,
     GenerateOut,
     LatentOut,
     LatentSpaceIn,
-    MapOut,
-    MapPoint,
-    MeaningOut,
     NearIn,
     StartOut,
 )
@@ -44,19 +38,15 @@ from app.trainings.tables import Evaluation
 from models import generate as generation
 from models import genotype as forms
 from models import graph as graphs
-from models.latent import LatentError, Method, decode, encode, project
+from models.latent import decode, encode
 from models.limits import STANDARD_NETWORK
-from models.meaning import directions, properties, silhouette
 from models.network import count_parameters
-from models.search_space import CELLS, SEARCH_SPACES
+from models.search_space import SEARCH_SPACES
 from models.vgae import PRESETS, VGAE, LatentRecipe
 
 PREFIX = "lat"
 
 DEFAULT_GAMMA = 0.1
-
-MAP_LIMIT = 10_000
-"""Generated genotypes on one map."""
 
 
 def start(session: Session, request: LatentSpaceIn, settings: Settings) -> Job:
@@ -198,7 +188,7 @@ def generate(
     with database.session(reads_only=True) as session:
         space = get(session, space_id)
         net = _network(space, artifacts)
-        members, known = _members(session, space)
+        members, known = members_of(session, space)
         if request.near is not None:
             start, point = _point(session, space, request.near, net)
             gamma = DEFAULT_GAMMA if request.gamma is None else request.gamma
@@ -222,108 +212,6 @@ def generate(
         seconds=time.perf_counter() - began,
         items=[GenotypeOut.model_validate(row) for row in rows],
     )
-
-
-def space_map(session: Session, space_id: str, method: Method, generated: bool, seed: int) -> MapOut:
-    """The latents of the members, and of what was generated from the space if asked, in two dimensions.
-
-    Raises:
-        NotFound, Conflict: no such space, or one that is still training.
-        InvalidRequest: fewer points than the method needs.
-    """
-    space = get(session, space_id)
-    _require_ready(space)
-    of_members = select(Genotype, LatentMember.mu, Dataset.name).join(
-        LatentMember, LatentMember.genotype_id == Genotype.id
-    )
-    queries = [of_members.where(LatentMember.latent_space_id == space_id).order_by(LatentMember.position)]
-    if generated:
-        of_generated = select(Genotype, Genotype.latent, Dataset.name)
-        queries.append(
-            of_generated.where(Genotype.latent_space_id == space_id).order_by(Genotype.id).limit(MAP_LIMIT)
-        )
-    rows = [
-        row
-        for q in queries
-        for row in session.execute(q.outerjoin(Dataset, Dataset.id == Genotype.dataset_id))
-    ]
-    z = _from_bytes([row[1] for row in rows], space)
-    try:
-        projection = project(z, method, seed)
-    except LatentError as error:
-        raise InvalidRequest.of("method", str(error)) from None
-    best = _best_accuracies(session, [row[0].id for row in rows])
-    points = [
-        MapPoint(
-            genotype_id=row.id,
-            name=row.name,
-            origin=row.origin,
-            dataset=dataset,
-            x=x,
-            y=y,
-            parameters=row.parameters,
-            accuracy=best.get(row.id),
-            operations=_shares(row),
-        )
-        for (row, _, dataset), (x, y) in zip(rows, projection.points, strict=True)
-    ]
-    known = [i for i, point in enumerate(points) if point.dataset is not None]
-    return MapOut(
-        method=method,
-        explained_variance=projection.explained_variance,
-        silhouette=silhouette(z[known], [points[i].dataset or "" for i in known]),
-        items=points,
-    )
-
-
-def meaning(session: Session, space_id: str) -> MeaningOut:
-    """How the principal directions of a space go with properties of its members.
-
-    Raises:
-        NotFound, Conflict: no such space, or one that is still training.
-    """
-    space = get(session, space_id)
-    _require_ready(space)
-    members, _ = _members(session, space)
-    ids = member_ids(session, space_id)
-    rows = genotypes.get_many(session, ids, "genotype_ids")
-    search_space = SEARCH_SPACES[space.search_space]
-    values = properties(
-        forms.to_tensor([genotypes.discrete(row) for row in rows], search_space), search_space
-    )
-    for dataset, found in _accuracies_by_dataset(session, ids).items():
-        values[f"accuracy:{dataset}"] = torch.tensor(
-            [found.get(i, float("nan")) for i in ids], dtype=torch.float64
-        )
-    items = [DirectionOut.model_validate(direction) for direction in directions(members, values)]
-    return MeaningOut(members=len(ids), items=items)
-
-
-def _accuracies_by_dataset(session: Session, ids: Sequence[str]) -> dict[str, dict[str, float]]:
-    """By data set's name and genotype, the best trained or reported accuracy."""
-    query = (
-        select(Dataset.name, Evaluation.genotype_id, func.max(Evaluation.test_accuracy))
-        .join(Dataset, Dataset.id == Evaluation.dataset_id)
-        .where(Evaluation.kind != "search", Evaluation.genotype_id.in_(ids))
-        .group_by(Dataset.name, Evaluation.genotype_id)
-    )
-    found: dict[str, dict[str, float]] = {}
-    for dataset, genotype_id, accuracy in session.execute(query):
-        found.setdefault(dataset, {})[genotype_id] = accuracy
-    return found
-
-
-def _best_accuracies(session: Session, ids: Sequence[str]) -> dict[str, float]:
-    best: dict[str, float] = {}
-    for found in _accuracies_by_dataset(session, ids).values():
-        for genotype_id, accuracy in found.items():
-            best[genotype_id] = max(accuracy, best.get(genotype_id, 0.0))
-    return best
-
-
-def _shares(row: Genotype) -> dict[str, float]:
-    counts = Counter(operation for cell in CELLS for operation, _ in row.genotype[cell])
-    return {operation: count / counts.total() for operation, count in counts.items()}
 
 
 def best_point(session: Session, search_space: str, dataset_id: str) -> tuple[Genotype, Evaluation] | None:
@@ -364,7 +252,7 @@ def _point(session: Session, space: LatentSpace, near: NearIn, net: VGAE) -> tup
             LatentMember.latent_space_id == space.id, LatentMember.genotype_id == row.id
         )
     ).one_or_none()
-    point = _from_bytes([stored], space)[0] if stored else encode(net, _graph([row], space))[0]
+    point = from_bytes([stored], space)[0] if stored else encode(net, _graph([row], space))[0]
     start = StartOut(
         kind="near",
         dataset_id=near.dataset_id,
@@ -410,7 +298,7 @@ def _count_duplicates(digests: list[str], known: set[str]) -> int:
     return len(digests) - len(set(digests) - known)
 
 
-def _members(session: Session, space: LatentSpace) -> tuple[Tensor, set[str]]:
+def members_of(session: Session, space: LatentSpace) -> tuple[Tensor, set[str]]:
     """The members' latents, and their genotypes' digests."""
     query = (
         select(LatentMember.mu, Genotype.digest)
@@ -418,7 +306,7 @@ def _members(session: Session, space: LatentSpace) -> tuple[Tensor, set[str]]:
         .where(LatentMember.latent_space_id == space.id)
     )
     rows = session.execute(query.order_by(LatentMember.position)).all()
-    return _from_bytes([row[0] for row in rows], space), {row[1] for row in rows}
+    return from_bytes([row[0] for row in rows], space), {row[1] for row in rows}
 
 
 def _graph(rows: Sequence[Genotype], latent_space: LatentSpace) -> graphs.Graph:
@@ -433,7 +321,8 @@ def _graph(rows: Sequence[Genotype], latent_space: LatentSpace) -> graphs.Graph:
     return graph
 
 
-def _require_ready(space: LatentSpace) -> None:
+def require_ready(space: LatentSpace) -> None:
+    """Raises `Conflict` for a space that is not trained yet."""
     if not space.ready:
         raise Conflict(f"latent space {space.id} is not trained; its job is {space.job_id}")
 
@@ -447,7 +336,7 @@ def _require_same_space(row: Genotype, space: LatentSpace, field: str) -> None:
 
 
 def _network(space: LatentSpace, artifacts: Artifacts) -> VGAE:
-    _require_ready(space)
+    require_ready(space)
     assert space.artifact_key is not None
     return _load(artifacts, space.artifact_key, space.search_space, LatentRecipe(**space.settings))
 
@@ -464,7 +353,7 @@ def _to_bytes(z: Tensor) -> bytes:
     return z.detach().cpu().float().contiguous().numpy().tobytes()
 
 
-def _from_bytes(stored: Sequence[bytes | None], space: LatentSpace) -> Tensor:
+def from_bytes(stored: Sequence[bytes | None], space: LatentSpace) -> Tensor:
     """`[latents, nodes, latent dimension]`."""
     flat = np.frombuffer(b"".join(z for z in stored if z is not None), dtype=np.float32).copy()
     nodes = SEARCH_SPACES[space.search_space].nodes
