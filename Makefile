@@ -22,7 +22,6 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# torch and torchvision go as a matched pair
 bench-search: $(INSTALLED)
 	$(BIN)/python -m bench.search
 
@@ -32,6 +31,7 @@ bench-latent: $(INSTALLED)
 bench-quality: $(INSTALLED)
 	$(BIN)/python -m bench.quality
 
+# torch and torchvision go as a matched pair
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 		--extra dev -P torch==2.14.1 -P torchvision==0.29.1 pyproject.toml -o requirements-dev.txt

@@ -55,8 +55,8 @@ def fit(genotypes: Tensor, preset: str, seconds: float = float("inf")) -> tuple[
 def valid_raw(space: LatentFit, z: Tensor) -> float:
     """The share of latents whose scores are a genotype as they stand.
 
-    Exactly two legal predecessors a node, each with an operation, and none of the scores a tie: read off
-    the decoder's own distribution, the conditional choice of a set and of an operation.
+    The decoder is a distribution over sets of predecessors and over operations, so only scores that are
+    not finite, or predecessors that are not distinct, could be illegal.
     """
     scores = space.net.decode(z)
     source, target = legal_edges(DARTS)

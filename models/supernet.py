@@ -98,8 +98,7 @@ class FoldedConv(nn.Module):
 class SharedReduce(nn.Module):
     """The `FactorizedReduce` of every edge that leaves a state, without its normalisation.
 
-    The pixel-shifted convolution of stride 2 reads the odd pixels, the plain one the even: together
-    they are one 2 x 2 convolution with half its taps zero.
+    One pointwise convolution of stride 2 reads the even pixels of all edges, one the odd.
     """
 
     def __init__(self, edges: int, channels: int) -> None:

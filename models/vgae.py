@@ -31,7 +31,10 @@ class LatentRecipe:
 
     `encoder` is one of the paper's two. An epoch takes `batch_size` members, all if there are fewer, and
     `random_genotypes` of the space beside them. `positions`, `incoming`, `directed` and `exclusive` are the
-    additions beyond the paper; `docs/latent-space.md` says what each one does and bought.
+    additions beyond the paper; `docs/latent-space.md` says what each one does.
+
+    Raises:
+        ValueError: `heads` does not divide `hidden`.
     """
 
     encoder: Literal["gat-gcn", "gcn"] = "gat-gcn"
@@ -53,6 +56,10 @@ class LatentRecipe:
     incoming: bool = False
     directed: bool = False
     exclusive: bool = False
+
+    def __post_init__(self) -> None:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden ({self.hidden}) must be a multiple of heads ({self.heads})")
 
 
 PRESETS: dict[str, LatentRecipe] = {

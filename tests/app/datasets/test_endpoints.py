@@ -17,6 +17,16 @@ def upload(service: Service, files: dict[str, bytes], name: str = "mine", **fiel
     )
 
 
+def train_briefly(service: Service, dataset_id: str) -> None:
+    """A training on a data set, which must succeed."""
+    genotype = service.post("/v1/genotypes/published")["items"][0]["id"]
+    overrides = {"cells": 2, "epochs": 1, "channels": 4, "batch_size": 4}
+    body = {"dataset_id": dataset_id, "genotype_ids": [genotype], "recipe": "quick", "overrides": overrides}
+    service.post("/v1/trainings", body)
+    (job,) = service.run_jobs()
+    assert job["status"] == "succeeded", job
+
+
 def test_digits_are_built_in_and_added_once(service: Service) -> None:
     first = service.post("/v1/datasets", {"name": "digits"})
     assert (first["channels"], first["image_size"], first["classes"]) == (1, 8, 10)
@@ -37,17 +47,7 @@ def test_an_uploaded_archive_becomes_a_data_set_that_can_be_trained_on(service: 
     assert answer.status_code == 201, answer.text
     dataset = answer.json()
     assert (dataset["source"], dataset["channels"], dataset["class_names"]) == ("upload", 3, ["a", "b"])
-    genotype = service.post("/v1/genotypes/published")["items"][0]["id"]
-    overrides = {"cells": 2, "epochs": 1, "channels": 4, "batch_size": 4}
-    body = {
-        "dataset_id": dataset["id"],
-        "genotype_ids": [genotype],
-        "recipe": "quick",
-        "overrides": overrides,
-    }
-    service.post("/v1/trainings", body)
-    (job,) = service.run_jobs()
-    assert job["status"] == "succeeded", job
+    train_briefly(service, dataset["id"])
 
 
 def test_a_folder_too_large_for_memory_is_trained_on_as_a_stream(settings: Settings, tmp_path: Path) -> None:
@@ -60,17 +60,7 @@ def test_a_folder_too_large_for_memory_is_trained_on_as_a_stream(settings: Setti
         service = Service(client, narrow, app.state.database, app.state.artifacts)
         dataset = service.post("/v1/datasets", {"name": "mine", "folder": "images"})
         assert (dataset["source"], dataset["train_count"]) == ("folder", 6)
-        genotype = service.post("/v1/genotypes/published")["items"][0]["id"]
-        overrides = {"cells": 2, "epochs": 1, "channels": 4, "batch_size": 4}
-        body = {
-            "dataset_id": dataset["id"],
-            "genotype_ids": [genotype],
-            "recipe": "quick",
-            "overrides": overrides,
-        }
-        service.post("/v1/trainings", body)
-        (job,) = service.run_jobs()
-        assert job["status"] == "succeeded", job
+        train_briefly(service, dataset["id"])
 
 
 def test_a_taken_name_is_a_conflict(service: Service, digits: str) -> None:

@@ -125,6 +125,7 @@ def test_a_data_set_without_evaluation_is_no_start(service: Service, digits: str
         ({"overrides": {"latent_dimension": 0}}, "overrides.latent_dimension"),
         ({"overrides": {"max_epochs": 500_001}}, "overrides.max_epochs"),
         ({"overrides": {"encoder": "gin"}}, "overrides.encoder"),
+        ({"overrides": {"hidden": 30}}, "overrides"),
     ],
 )
 def test_a_bad_space_names_the_field_and_starts_nothing(
