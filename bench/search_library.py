@@ -3,7 +3,8 @@
     vgae-nas serve &
     python -m bench.search_library --recipe quick --seeds 1 2 --archive cifar10=cifar10.zip mnist usps
 
-Writes `bench/results/searches-<recipe>-<device>.json`, which `vgae-nas load` registers.
+Writes `bench/results/searches-<recipe>-<device>.json`, which `vgae-nas load` registers. Searches of
+other seeds or data sets that the file holds already, at the same settings, are kept.
 """
 
 import argparse
@@ -37,20 +38,27 @@ def main() -> None:
             for entry in search(client, dataset, arguments.recipe, arguments.seeds)
         ]
     device = entries[0]["device"]
+    path = RESULTS / f"searches-{arguments.recipe}-{device.split(':')[0]}.json"
+    searches = [{k: v for k, v in entry.items() if k not in ("device", "settings")} for entry in entries]
     figures = {
         "recipe": arguments.recipe,
         "settings": entries[0]["settings"],
         "device": device,
         "machine": f"{platform.machine()}, {platform.system()}",
         "date": date.today().isoformat(),
-        "searches": [
-            {k: v for k, v in entry.items() if k not in ("device", "settings")} for entry in entries
-        ],
+        "searches": [*kept(path, entries[0]["settings"], searches), *searches],
     }
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"searches-{arguments.recipe}-{device.split(':')[0]}.json"
     path.write_text(json.dumps(figures, indent=1) + "\n")
     print(json.dumps({"file": str(path), "searches": len(entries)}))
+
+
+def kept(path: Path, settings: dict[str, Any], searches: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The searches of a file that these ones do not replace."""
+    if not path.exists() or (former := json.loads(path.read_text()))["settings"] != settings:
+        return []
+    found = {(search["dataset"], search["seed"]) for search in searches}
+    return [search for search in former["searches"] if (search["dataset"], search["seed"]) not in found]
 
 
 def add(client: httpx.Client, name: str) -> dict[str, Any]:

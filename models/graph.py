@@ -1,7 +1,7 @@
 """Genotypes as graphs: what the VGAE encodes and decodes."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -81,6 +81,51 @@ def possible_edges(space: SearchSpace) -> Tensor:
     size = space.nodes_per_cell
     into = [(i, o) for o in range(size - 1, space.nodes, size) for i in range(o - space.intermediates, o)]
     return torch.cat([legal_edges(space), torch.tensor(into).T], dim=1)
+
+
+class Cells(NamedTuple):
+    """A batch of graphs as the layers of the VGAE take it: cell by cell, and the batch as the last dimension.
+
+    Both cells have the same small number of nodes and no edge between them, so all sums over neighbours
+    run over `nodes_per_cell` nodes, for all graphs of the batch side by side.
+
+    Args:
+        adjacency: `[cell, target, source, batch]`.
+        looped: the same with a self-loop at every node.
+        propagation: `D^-1/2 (A + I) D^-1/2`, of the same shape, with degrees of incoming edges.
+        operations: `[operation, cell, target, source, batch]`, at a self-loop the mean of the
+            operations into the node.
+        absent: `[node, node, batch]` of the whole graph, source first: 1 - A - I.
+        present: A in the same form.
+    """
+
+    adjacency: Tensor
+    looped: Tensor
+    propagation: Tensor
+    operations: Tensor
+    absent: Tensor
+    present: Tensor
+
+
+def cells(graph: Graph, space: SearchSpace) -> Cells:
+    """The same batch cell by cell."""
+    size = space.nodes_per_cell
+    blocks = [slice(first, first + size) for first in range(0, space.nodes, size)]
+    adjacency = torch.stack([graph.adjacency[:, block, block] for block in blocks]).permute(0, 3, 2, 1)
+    operations = torch.stack([graph.operations[:, block, block] for block in blocks]).permute(4, 0, 3, 2, 1)
+    loops = torch.eye(size, device=adjacency.device)[:, :, None]
+    looped, degree = adjacency + loops, adjacency.sum(2, keepdim=True)
+    mean = (adjacency * operations).sum(3, keepdim=True) / degree.clamp(min=1.0)
+    scale = (degree + 1).rsqrt()
+    present = graph.adjacency.permute(1, 2, 0)
+    return Cells(
+        adjacency.contiguous(),
+        looped.contiguous(),
+        (looped * scale * scale.transpose(1, 2)).contiguous(),
+        (operations + loops * mean).contiguous(),
+        (1 - present - torch.eye(space.nodes, device=present.device)[:, :, None]).contiguous(),
+        present.contiguous(),
+    )
 
 
 def from_tensor(genotypes: Tensor, space: SearchSpace) -> Graph:

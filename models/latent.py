@@ -8,10 +8,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch._higher_order_ops import while_loop
 from torch.func import functional_call, grad_and_value
 
 from models.genotype import random_tensor
-from models.graph import Graph, from_tensor, to_tensor
+from models.graph import Cells, Graph, cells, from_tensor, to_tensor
 from models.search import NonFiniteLoss
 from models.search_space import SearchSpace
 from models.vgae import LOSSES, VGAE, LatentRecipe
@@ -25,11 +26,19 @@ PLATEAU = 0.01
 HELD_OUT, HELD_OUT_SEED = 500, 7
 """Random genotypes on which every report measures how general the space is."""
 
-COMPILER: dict[str, Any] = {"cpp.threads": 1, "cpp_wrapper": True}
-"""Options of `torch.compile`: no Python between the steps, and one thread, as graphs are few and small."""
+COMPILER: dict[str, Any] = {
+    "cpp.threads": 1,
+    "cpp_wrapper": True,
+    "cpp.enable_floating_point_contract_flag": "fast",
+}
+"""Options of `torch.compile`: no Python between the steps, one thread, as graphs are few and small, and
+products and sums fused."""
 
 BETA1, BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8
 """Adam's, as PyTorch has them."""
+
+Step = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Parameters as one vector, Adam's two moments of them, and losses in the order of `LOSSES`."""
 
 Method = Literal["pca", "tsne"]
 
@@ -85,11 +94,11 @@ class LatentFit:
     REPORT_EVERY = 500
     """Epochs between two reports."""
 
-    EPOCHS_A_CALL = 10
+    EPOCHS_A_CALL = 100
     """Of a compiled call."""
 
     COMPILE_FROM = 50_000
-    """Epochs from which on compiling, one to two minutes, pays."""
+    """Epochs from which on compiling, up to a minute, pays."""
 
     def __init__(
         self, graph: Graph, space: SearchSpace, recipe: LatentRecipe, seed: int, device: torch.device
@@ -97,18 +106,21 @@ class LatentFit:
         if len(graph) < 2:
             raise LatentError(f"has {len(graph)} member; a latent space needs at least 2")
         self.graph, self.space, self.recipe, self.seed = graph.to(device), space, recipe, seed
+        self.cells = cells(self.graph, space)
         self.device, self.epoch, self.last_loss, self.ended = device, 0, float("inf"), False
         torch.manual_seed(seed)
         self.net = VGAE(space, recipe).to(device)
-        self.parameters = {name: value.detach() for name, value in self.net.named_parameters()}
-        self.moments = [{name: torch.zeros_like(v) for name, v in self.parameters.items()} for _ in range(2)]
+        self.shapes = {name: value.shape for name, value in self.net.named_parameters()}
+        # all parameters one after the other, and Adam's two moments of them
+        self.vector = torch.cat([value.detach().flatten() for value in self.net.parameters()])
+        self.first, self.second = torch.zeros_like(self.vector), torch.zeros_like(self.vector)
         self.members = to_tensor(graph, space)
         self.held_out = random_tensor(HELD_OUT, space, torch.Generator().manual_seed(HELD_OUT_SEED))
         self.batched = recipe.random_genotypes > 0 or len(graph) > recipe.batch_size
         self.note: str | None = None
         self._compiled: Callable[..., Any] | None = None
         if not self.batched and recipe.max_epochs >= self.COMPILE_FROM:
-            self._compiled = torch.compile(self._epochs, fullgraph=True, options=COMPILER)
+            self._compiled = torch.compile(self._steps, fullgraph=True, options=COMPILER)
 
     @property
     def done(self) -> bool:
@@ -127,7 +139,7 @@ class LatentFit:
         while self.epoch < end:
             between_epochs()
             totals += self.advance(end, generator)
-        self._keep(self.parameters)
+        self._keep(self.vector)
         values = dict(zip(LOSSES, (totals / (self.epoch - began)).tolist(), strict=True))
         if not np.isfinite(values["total"]):
             raise NonFiniteLoss(self.epoch, "the loss is not finite; try a smaller learning_rate")
@@ -146,25 +158,22 @@ class LatentFit:
             end: the epoch to stop at.
             generator: of noise, and of batches.
         """
-        count = self.EPOCHS_A_CALL if self._compiled is not None else 1
-        if self.epoch + count > end:
+        count = self.EPOCHS_A_CALL
+        if self._compiled is None or self.epoch + count > end:
             count = 1
-        graph = self._batch(generator) if self.batched else self.graph
-        shape = (count, len(graph), self.space.nodes, self.recipe.latent_dimension)
-        noise = torch.randn(shape, generator=generator).to(self.device)
-        steps: tuple[Any, ...] = (
-            self.parameters,
-            *self.moments,
-            graph.adjacency,
-            graph.operations,
-            noise,
-            self._rates(count),
-        )
-        outcome = self._call_compiled(steps) if count == self.EPOCHS_A_CALL else self._epochs(*steps)
-        parameters, first, second, losses = outcome
-        self.parameters, self.moments = parameters, [first, second]
-        self.epoch += count
-        return losses
+        noise, rates = self._draw(count, generator)
+        if self._compiled is not None and count > 1:
+            try:
+                with _threads(1):
+                    step = self._compiled(self.vector, self.first, self.second, self.cells, noise, rates)
+                return self._take(step, count)
+            except Exception as error:  # whatever the compiler lacks here, the steps run without it
+                self._compiled, self.note = None, f"not compiled, so slower: {type(error).__name__}"
+        sums = torch.zeros(len(LOSSES), device=self.device)
+        for row, rate in zip(noise.unbind(), rates.unbind(), strict=True):
+            batch = self._batch(generator) if self.batched else self.cells
+            sums += self._take(self._step(self.vector, self.first, self.second, batch, row, rate), 1)
+        return sums
 
     @torch.no_grad()
     def latents(self) -> tuple[Tensor, Tensor]:
@@ -183,65 +192,81 @@ class LatentFit:
             "epoch": self.epoch,
             "last_loss": self.last_loss,
             "ended": self.ended,
-            "parameters": self.parameters,
-            "moments": self.moments,
+            "vector": self.vector,
+            "first": self.first,
+            "second": self.second,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes back to the report at which the state was taken."""
         self.epoch, self.last_loss, self.ended = state["epoch"], state["last_loss"], state["ended"]
-        self.moments = [{n: v.to(self.device) for n, v in part.items()} for part in state["moments"]]
-        self._keep({name: value.to(self.device) for name, value in state["parameters"].items()})
+        self.first, self.second = state["first"].to(self.device), state["second"].to(self.device)
+        self._keep(state["vector"].to(self.device))
 
-    def _epochs(
-        self,
-        parameters: dict[str, Tensor],
-        first: dict[str, Tensor],
-        second: dict[str, Tensor],
-        adjacency: Tensor,
-        operations: Tensor,
-        noise: Tensor,
-        rates: Tensor,
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor], Tensor]:
-        """Steps of Adam on one batch, one for each row of noise: all of the training in pure functions."""
+    def _step(
+        self, vector: Tensor, first: Tensor, second: Tensor, batch: Cells, noise: Tensor, rates: Tensor
+    ) -> Step:
+        """One step of Adam: the new parameters, the new moments and the losses, from the old ones."""
 
-        def objective(values: dict[str, Tensor], noise: Tensor) -> tuple[Tensor, Tensor]:
-            arguments = (Graph(self.net.kinds, adjacency, operations), noise)
-            losses = functional_call(self.net, values, arguments)
+        def objective(vector: Tensor) -> tuple[Tensor, Tensor]:
+            losses = functional_call(self.net, self._named(vector), (batch, noise))
             return losses.total, torch.stack([getattr(losses, name) for name in LOSSES])
 
-        sums = noise.new_zeros(len(LOSSES))
-        for row, (rate, scale1, scale2) in zip(noise.unbind(), rates.unbind(), strict=True):
-            gradients, (_, losses) = grad_and_value(objective, has_aux=True)(parameters, row)
-            first = {n: BETA1 * first[n] + (1 - BETA1) * g for n, g in gradients.items()}
-            second = {n: BETA2 * second[n] + (1 - BETA2) * g * g for n, g in gradients.items()}
-            parameters = {
-                n: value - rate * (first[n] * scale1) / ((second[n] * scale2).sqrt() + ADAM_EPSILON)
-                for n, value in parameters.items()
-            }
-            sums = sums + losses
-        return parameters, first, second, sums
+        rate, scale1, scale2 = rates.unbind()
+        gradient, (_, losses) = grad_and_value(objective, has_aux=True)(vector)
+        first = BETA1 * first + (1 - BETA1) * gradient
+        second = BETA2 * second + (1 - BETA2) * gradient * gradient
+        vector = vector - rate * (first * scale1) / ((second * scale2).sqrt() + ADAM_EPSILON)
+        return vector, first, second, losses
 
-    def _call_compiled(self, steps: tuple[Any, ...]) -> Any:
-        if self._compiled is None:
-            return self._epochs(*steps)
-        try:
-            with _threads(1):
-                return self._compiled(*steps)
-        except Exception as error:  # whatever the compiler lacks here, the same function runs without it
-            self._compiled, self.note = None, f"not compiled, so slower: {type(error).__name__}"
-            return self._epochs(*steps)
+    def _steps(
+        self, vector: Tensor, first: Tensor, second: Tensor, batch: Cells, noise: Tensor, rates: Tensor
+    ) -> Step:
+        """One step for each row of noise, in a loop that the compiler sees as one body."""
+
+        def more(done: Tensor, *_: Tensor) -> Tensor:
+            return done < len(noise)
+
+        def body(
+            done: Tensor, vector: Tensor, first: Tensor, second: Tensor, sums: Tensor
+        ) -> tuple[Tensor, ...]:
+            row, rate = (x.index_select(0, done.view(1))[0] for x in (noise, rates))
+            vector, first, second, losses = self._step(vector, first, second, batch, row, rate)
+            return done + 1, vector, first, second, sums + losses
+
+        start = (torch.zeros((), dtype=torch.int64), vector, first, second, noise.new_zeros(len(LOSSES)))
+        _, vector, first, second, sums = while_loop(more, body, start)
+        return vector, first, second, sums
+
+    def _named(self, vector: Tensor) -> dict[str, Tensor]:
+        """The parameters by name, as views of the vector."""
+        parts = vector.split([shape.numel() for shape in self.shapes.values()])
+        return {
+            name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+
+    def _take(self, step: Step, epochs: int) -> Tensor:
+        self.vector, self.first, self.second, losses = step
+        self.epoch += epochs
+        return losses
+
+    def _draw(self, epochs: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Noise and rates of the next epochs."""
+        graphs = len(self.graph)
+        if self.batched:
+            graphs = min(graphs, self.recipe.batch_size) + self.recipe.random_genotypes
+        shape = (epochs, graphs, self.space.nodes, self.recipe.latent_dimension)
+        return torch.randn(shape, generator=generator).to(self.device), self._rates(epochs)
 
     def _rates(self, count: int) -> Tensor:
         """Learning rate and Adam's two bias corrections of the next epochs, `[count, 3]`."""
-        recipe = self.recipe
-        t = torch.arange(self.epoch, self.epoch + count, dtype=torch.float64)
-        cosine = (1 + torch.cos(torch.pi * t / recipe.max_epochs)) / 2
+        recipe, t = self.recipe, np.arange(self.epoch, self.epoch + count)
+        cosine = (1 + np.cos(np.pi * t / recipe.max_epochs)) / 2
         rate = recipe.learning_rate_min + (recipe.learning_rate - recipe.learning_rate_min) * cosine
-        corrections = (1 / (1 - BETA1 ** (t + 1)), 1 / (1 - BETA2 ** (t + 1)))
-        return torch.stack([rate, *corrections], dim=1).float().to(self.device)
+        rates = np.stack([rate, 1 / (1 - BETA1 ** (t + 1)), 1 / (1 - BETA2 ** (t + 1))], axis=1)
+        return torch.from_numpy(rates.astype(np.float32)).to(self.device)
 
-    def _batch(self, generator: torch.Generator) -> Graph:
+    def _batch(self, generator: torch.Generator) -> Cells:
         """Members, all or as many as a batch holds, and random genotypes."""
         graph = self.graph
         if len(graph) > self.recipe.batch_size:
@@ -249,10 +274,11 @@ class LatentFit:
         if self.recipe.random_genotypes:
             drawn = random_tensor(self.recipe.random_genotypes, self.space, generator)
             graph = graph.join(from_tensor(drawn, self.space).to(self.device))
-        return graph
+        return cells(graph, self.space)
 
-    def _keep(self, parameters: dict[str, Tensor]) -> None:
-        self.parameters = parameters
+    def _keep(self, vector: Tensor) -> None:
+        self.vector = vector
+        parameters = self._named(vector)
         for name, parameter in self.net.named_parameters():
             parameter.data = parameters[name]
 

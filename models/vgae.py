@@ -11,15 +11,16 @@ divided, KL outweighs the rest and the decoder reconstructs nothing.
 
 from dataclasses import dataclass, fields
 from itertools import combinations
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
-from models.graph import KINDS, Graph, legal_edges, node_kinds, possible_edges
-from models.search_space import SearchSpace
+from models.genotype import legal_predecessors
+from models.graph import KINDS, Cells, Graph, cells, node_kinds, possible_edges
+from models.search_space import CELLS, SearchSpace
 
 MAX_LOGSTD = 10.0
 """Above it, a standard deviation is cut off, as in PyG."""
@@ -91,19 +92,12 @@ class DenseGAT(nn.Module):
     `j` itself) of `LeakyReLU(s·W x_i + t·W x_j + e_ij)`. On a continuous graph a predecessor counts
     in the softmax by its adjacency. A self-loop has the mean edge score of the node's edges.
 
-    The features of a node are the same in every graph, and only the pairs of `possible_edges` are
-    looked at, with the edges outermost and all graphs and heads side by side.
-
     Args:
-        space: the search space.
         inputs, outputs: features of a node; `heads` divides `outputs`.
+        heads: number of attention heads.
     """
 
-    pairs: Tensor
-    leaves: Tensor
-    enters: Tensor
-
-    def __init__(self, space: SearchSpace, inputs: int, outputs: int, heads: int) -> None:
+    def __init__(self, inputs: int, outputs: int, heads: int) -> None:
         super().__init__()
         width = outputs // heads
         self.weight = nn.Linear(inputs, heads * width, bias=False)
@@ -114,38 +108,27 @@ class DenseGAT(nn.Module):
         for parameter in (self.source, self.target):
             nn.init.xavier_uniform_(parameter)
         nn.init.xavier_uniform_(self.weight.weight)
-        self.register_buffer("pairs", possible_edges(space), persistent=False)
-        ends = F.one_hot(self.pairs, space.nodes).float()
-        self.register_buffer("leaves", ends[0], persistent=False)  # [edge, node]
-        self.register_buffer("enters", ends[1].T.contiguous(), persistent=False)  # [node, edge]
 
-    def forward(self, x: Tensor, adjacency: Tensor, operations: Tensor, scores: Tensor) -> Tensor:
-        """New features of every node, `[batch, nodes, outputs]`.
+    def forward(self, x: Tensor, cells: Cells, scores: Tensor) -> Tensor:
+        """New features of every node, `[outputs, cell, node, batch]`.
 
         Args:
-            x: `[nodes, inputs]`.
-            adjacency, operations: of a `Graph`.
-            scores: `[operations, heads]`, of each operation's features.
+            x: `[inputs, cell, node]`, the same in every graph.
+            cells: the batch.
+            scores: `[heads, operations]`, of each operation's features.
         """
-        source, target = self.pairs
-        present = adjacency[:, source, target].T[..., None]  # [edge, batch, 1]
-        edge = operations[:, source, target].transpose(0, 1) @ scores  # [edge, batch, head]
-        h = self.weight(x).unflatten(-1, (self.heads, -1))  # [node, head, width]
-        leaving, entering = (h * self.source).sum(-1), (h * self.target).sum(-1)  # [node, head]
-        mean = self._into(present * edge) / self._into(present).clamp(min=1.0)
-        logits = self.leaves @ leaving + self.enters.T @ entering
-        logits = F.leaky_relu(logits[:, None] + edge, 0.2)
-        own = F.leaky_relu((leaving + entering)[:, None] + mean, 0.2)  # [node, batch, head]
-        largest = torch.maximum(logits.amax(0), own.amax(0)).detach()
-        share, own = present * (logits - largest).exp(), (own - largest).exp()
-        arriving = (self.leaves @ h.flatten(1)).unflatten(1, h.shape[1:])  # [edge, head, width]
-        total = self._into(share) + own
-        sums = self._into(share[..., None] * arriving[:, None]) + own[..., None] * h[:, None]
-        return (sums / total[..., None]).flatten(2).transpose(0, 1) + self.bias
-
-    def _into(self, x: Tensor) -> Tensor:
-        """Sums over the edges that enter each node, `[edge, …]` to `[node, …]`."""
-        return (self.enters @ x.flatten(1)).unflatten(1, x.shape[1:])
+        h = (self.weight.weight @ x.flatten(1)).view(
+            self.heads, -1, *x.shape[1:]
+        )  # [head, width, cell, node]
+        leaving = (h * self.source[..., None, None]).sum(1)  # [head, cell, node]
+        entering = (h * self.target[..., None, None]).sum(1)
+        edge = (scores @ cells.operations.flatten(1)).view(self.heads, *cells.looped.shape)
+        logits = F.leaky_relu(edge + leaving[:, :, None, :, None] + entering[..., None, None], 0.2)
+        logits = logits.masked_fill(cells.looped == 0, -torch.inf)
+        share = cells.looped * (logits - logits.detach().amax(3, keepdim=True)).exp()
+        share = share / share.sum(3, keepdim=True)  # [head, cell, target, source, batch]
+        sums = contract("hwcs,hctsb->hwctb", h, share)
+        return sums.flatten(0, 1) + self.bias[:, None, None, None]
 
 
 class DenseGCN(nn.Module):
@@ -157,34 +140,52 @@ class DenseGCN(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         nn.init.xavier_uniform_(self.weight.weight)
 
-    def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
-        """New features of every node, `[batch, nodes, outputs]`."""
-        return propagation(adjacency) @ self.weight(x) + self.bias
+    def forward(self, x: Tensor, cells: Cells) -> Tensor:
+        """New features of every node, `[outputs, cell, node, batch]`, from `[inputs, cell, node, batch]`."""
+        return convolve(x, cells, self.weight.weight, self.bias)
 
 
-def propagation(adjacency: Tensor) -> Tensor:
-    """`(D^-1/2 (A + I) D^-1/2)` transposed, `[batch, target, source]`, with degrees of incoming edges."""
-    looped = adjacency.transpose(1, 2) + torch.eye(adjacency.shape[1], device=adjacency.device)
-    scale = looped.sum(2).rsqrt()
-    return looped * scale[:, :, None] * scale[:, None]
+def convolve(x: Tensor, cells: Cells, weight: Tensor, bias: Tensor) -> Tensor:
+    """Graph convolution by given weights, `[outputs, inputs]` and `[outputs]`."""
+    h = (weight @ x.flatten(1)).view(-1, 1, *x.shape[1:]).transpose(1, 2)  # [output, cell, 1, source, batch]
+    return (h * cells.propagation).sum(3) + bias[:, None, None, None]
+
+
+def contract(equation: str, left: Tensor, right: Tensor) -> Tensor:
+    """`torch.einsum` of two factors; in compiled code, by sums of products that the compiler fuses.
+
+    It would call a library for a batched product, and on graphs so small the call costs more than the
+    product does.
+    """
+    if not torch.compiler.is_compiling():
+        return torch.einsum(equation, left, right)
+    factors, result = equation.split("->")
+    names = result + "".join(sorted(set(factors) - set(result) - {","}))
+    wide = []
+    for axes, factor in zip(factors.split(","), (left, right), strict=True):
+        order = [axes.index(name) for name in names if name in axes]
+        shape = [factor.shape[axes.index(name)] if name in axes else 1 for name in names]
+        wide.append(factor.permute(order).view(shape))
+    return (wide[0] * wide[1]).sum(tuple(range(len(result), len(names))))
 
 
 class Encoder(nn.Module):
     """Genotype graphs to the mean and log standard deviation of each node's latent (eq. 3)."""
 
-    pairs: Tensor
     kinds: Tensor
+    slots: Tensor
 
     def __init__(self, space: SearchSpace, recipe: LatentRecipe) -> None:
         super().__init__()
         self.recipe = recipe
+        self.shape = (len(CELLS), space.nodes_per_cell)
         hidden = recipe.hidden
         self.register_buffer("kinds", F.one_hot(node_kinds(space), len(KINDS)).float(), persistent=False)
         self.kind = nn.Embedding(len(KINDS), recipe.embedding)
         self.gat: DenseGAT | None = None
         if recipe.encoder == "gat-gcn":
             self.operation = nn.Embedding(len(space.operations), recipe.embedding)
-            self.gat = DenseGAT(space, recipe.embedding, hidden, recipe.heads)
+            self.gat = DenseGAT(recipe.embedding, hidden, recipe.heads)
             self.edge = nn.Linear(recipe.embedding, hidden, bias=False)
             self.edge_attention = nn.Parameter(torch.empty(recipe.heads, hidden // recipe.heads))
             nn.init.xavier_uniform_(self.edge_attention)
@@ -194,53 +195,60 @@ class Encoder(nn.Module):
             self.position = nn.Embedding(space.nodes, recipe.embedding)
         if recipe.incoming:
             # one vector for every (edge, operation), in place of one for every operation
-            self.register_buffer("pairs", possible_edges(space), persistent=False)
-            shape = (self.pairs.shape[1], len(space.operations), hidden)
+            source, target = possible_edges(space)
+            cell, size = target // space.nodes_per_cell, space.nodes_per_cell
+            slots = (cell * size + target % size) * size + source % size
+            self.register_buffer("slots", slots, persistent=False)  # in [cell, target, source]
+            shape = (len(slots), len(space.operations), hidden)
             self.incoming = nn.Parameter(0.5 * torch.randn(shape))
             self.direct = nn.Linear(hidden, 2 * recipe.latent_dimension)
         self.mu = DenseGCN(hidden, recipe.latent_dimension)
         self.logstd = DenseGCN(hidden, recipe.latent_dimension)
 
-    def forward(self, graph: Graph) -> tuple[Tensor, Tensor]:
-        """`mu` and `logstd`, each `[batch, nodes, latent dimension]`."""
-        # products with constant 0/1 matrices in place of look-ups, whose gradient would scatter
-        x = self.kinds @ self.kind.weight
+    def forward(self, cells: Cells) -> tuple[Tensor, Tensor]:
+        """`mu` and `logstd`, each `[latent dimension, cell, node, batch]`."""
+        # sums of products with constant 0/1 values in place of a look-up, whose gradient would scatter
+        x = (self.kinds[..., None] * self.kind.weight).sum(1)
         if self.recipe.positions:
             x = x + self.position.weight
+        x = x.T.unflatten(1, self.shape)
         if self.gat is not None:
-            features = self.edge(self.operation.weight).unflatten(-1, (self.recipe.heads, -1))
-            by_operation = (features * self.edge_attention).sum(-1)  # [operation, head]
-            h = self.gat(x, graph.adjacency, graph.operations, by_operation)
+            # attention times the features of every operation, the two weights first: that is less work
+            weight = self.edge.weight.unflatten(0, (self.recipe.heads, -1))
+            attention = (weight * self.edge_attention[..., None]).sum(1)  # [head, embedding]
+            h = self.gat(x, cells, (attention[:, None] * self.operation.weight).sum(-1))
         else:
-            h = self.gcn(x, graph.adjacency)
-        h = F.relu(h)
-        # both graph convolutions in one product
+            h = self.gcn(x[..., None], cells)
+        # both graph convolutions in one
         weight = torch.cat([self.mu.weight.weight, self.logstd.weight.weight])
-        bias = torch.cat([self.mu.bias, self.logstd.bias])
-        mu, logstd = (propagation(graph.adjacency) @ F.linear(h, weight) + bias).chunk(2, dim=-1)
+        both = convolve(F.relu(h), cells, weight, torch.cat([self.mu.bias, self.logstd.bias]))
         if self.recipe.incoming:
-            source, target = self.pairs
-            weighted = graph.operations[:, source, target] * graph.adjacency[:, source, target, None]
-            messages = torch.einsum("bpo,pof->bpf", weighted, self.incoming)
-            own = torch.zeros_like(h).index_add(1, target, messages)
-            direct_mu, direct_logstd = self.direct(F.relu(own)).chunk(2, dim=-1)
-            mu, logstd = mu + direct_mu, logstd + direct_logstd
+            own = F.relu(self._incoming(cells))
+            both = both + torch.einsum("of,f...->o...", self.direct.weight, own)
+            both = both + self.direct.bias[:, None, None, None]
+        mu, logstd = both.chunk(2)
         return mu, logstd.clamp(max=MAX_LOGSTD)
+
+    def _incoming(self, cells: Cells) -> Tensor:
+        """Sums of the vectors of every node's edges, `[hidden, cell, node, batch]`."""
+        vectors = self.incoming.new_zeros(cells.adjacency[..., 0].numel(), *self.incoming.shape[1:])
+        vectors = vectors.index_copy(0, self.slots, self.incoming)
+        vectors = vectors.unflatten(0, cells.adjacency.shape[:3])  # [cell, target, source, operation, hidden]
+        weighted = cells.adjacency * cells.operations
+        return torch.einsum("octsb,ctsof->fctb", weighted, vectors)
 
 
 class Decoder(nn.Module):
     """Latents to the score of every edge (eq. 4) and of every operation on it.
 
-    Operations are scored on the pairs of `possible_edges` only: no other carries an edge, or a loss.
+    Operations are scored from every node but a cell's output to every node but its inputs: no other pair
+    can carry an edge, or a loss.
     """
-
-    pairs: Tensor
-    ends: Tensor
 
     def __init__(self, space: SearchSpace, recipe: LatentRecipe) -> None:
         super().__init__()
         self.recipe = recipe
-        self.register_buffer("pairs", possible_edges(space), persistent=False)
+        self.inputs = space.inputs
         inputs = recipe.latent_dimension
         if recipe.positions:
             self.position = nn.Embedding(space.nodes, recipe.embedding)
@@ -249,22 +257,34 @@ class Decoder(nn.Module):
             self.source = _mlp(inputs, recipe.hidden, recipe.hidden)
             self.target = _mlp(inputs, recipe.hidden, recipe.hidden)
         self.classify = _mlp(2 * inputs, recipe.hidden, len(space.operations))
-        # [edge, node]: picks the two ends of every edge by a product, whose gradient needs no scatter
-        ends = F.one_hot(self.pairs, space.nodes).float()
-        self.register_buffer("ends", ends, persistent=False)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of edges `[batch, nodes, nodes]` and of operations `[batch, possible edges, operations]`.
+        """Logits of edges `[node, node, batch]` and operations `[operation, cell, target, source, batch]`.
 
         Args:
-            z: `[batch, nodes, latent dimension]`.
+            z: `[latent dimension, cell, node, batch]`.
         """
+        shape = z.shape[1:]
         if self.recipe.positions:
-            z = torch.cat([z, self.position.weight.expand(len(z), -1, -1)], dim=-1)
-        source, target = (self.source(z), self.target(z)) if self.recipe.directed else (z, z)
-        edges = source @ target.transpose(1, 2)
-        ends = torch.cat([self.ends[0] @ z, self.ends[1] @ z], dim=-1)
-        return edges, self.classify(ends)
+            position = self.position.weight.T.unflatten(1, shape[:2])[..., None]
+            z = torch.cat([z, position.expand(-1, *shape)])
+        z = z.flatten(1)
+        source, target = z, z
+        if self.recipe.directed:
+            source, target = _columns(self.source, z), _columns(self.target, z)
+        nodes = (-1, shape[0] * shape[1], shape[2])
+        edges = contract("fib,fjb->ijb", source.view(nodes), target.view(nodes))
+        return edges, self._operations(z, shape)
+
+    def _operations(self, z: Tensor, shape: torch.Size) -> Tensor:
+        # the first layer acts on both ends of an edge alone, so it runs once a node, not once a pair
+        first, last = _linears(self.classify)
+        ends = torch.cat(first.weight.chunk(2, dim=1)) @ z
+        leaving, entering = ends.view(-1, *shape).chunk(2)
+        entering = entering[:, :, self.inputs :] + first.bias[:, None, None, None]
+        hidden = F.relu(leaving[:, :, None, :-1] + entering[:, :, :, None])
+        scores = (last.weight @ hidden.flatten(1)).view(-1, *hidden.shape[1:])
+        return scores + last.bias[:, None, None, None, None]
 
 
 @dataclass(frozen=True)
@@ -299,8 +319,8 @@ class VGAE(nn.Module):
         super().__init__()
         self.space, self.recipe = space, recipe
         self.encoder, self.decoder = Encoder(space, recipe), Decoder(space, recipe)
-        legal = torch.zeros(space.nodes, space.nodes, dtype=torch.bool)
-        legal[tuple(legal_edges(space))] = True
+        # [target, source, 1] of one cell, without the targets and sources that no edge can have
+        legal = F.pad(legal_predecessors(space), (0, 1, 0, 1))[..., None]
         self.register_buffer("legal", legal, persistent=False)
         none = torch.zeros(len(space.operations), dtype=torch.bool)
         if "none" in space.operations:
@@ -313,41 +333,46 @@ class VGAE(nn.Module):
 
     def encode(self, graph: Graph) -> tuple[Tensor, Tensor]:
         """`mu` and `logstd` of every node, `[batch, nodes, latent dimension]`."""
-        mu, logstd = self.encoder(graph)
-        return mu, logstd
+        mu, logstd = self.encoder(cells(graph, self.space))
+        return mu.flatten(1, 2).permute(2, 1, 0), logstd.flatten(1, 2).permute(2, 1, 0)
 
     def decode(self, z: Tensor) -> Graph:
-        """Scores as a soft graph; `graph.to_tensor` turns it into legal genotypes."""
-        edges, scores = self.decoder(z)
-        operations = scores.new_zeros(*edges.shape, scores.shape[-1])
-        operations[:, self.decoder.pairs[0], self.decoder.pairs[1]] = scores
-        return Graph(self.kinds, edges, operations)
+        """Scores as a soft graph; `graph.to_tensor` turns it into legal genotypes.
 
-    def forward(self, graph: Graph, noise: Tensor) -> Losses:
+        Args:
+            z: `[batch, nodes, latent dimension]`.
+        """
+        edges, scores = self.decoder(self._by_cell(z))
+        size, first = self.space.nodes_per_cell, self.space.inputs
+        operations = scores.new_zeros(len(z), *edges.shape[:2], len(scores))
+        for cell, offset in enumerate(range(0, self.space.nodes, size)):
+            sources, targets = slice(offset, offset + size - 1), slice(offset + first, offset + size)
+            operations[:, sources, targets] = scores[:, cell].permute(3, 2, 1, 0)
+        return Graph(self.kinds, edges.permute(2, 0, 1), operations)
+
+    def forward(self, batch: Cells, noise: Tensor) -> Losses:
         """The loss on a batch, with `z = mu + noise * exp(logstd)`.
 
         Args:
-            graph: the batch, discrete or continuous.
+            batch: of discrete or continuous graphs.
             noise: standard normal, `[batch, nodes, latent dimension]`.
         """
-        mu, logstd = self.encode(graph)
-        edges, operations = self.decoder(mu + noise * logstd.exp())
-        recipe, adjacency = self.recipe, graph.adjacency
-        source, target = self.decoder.pairs
-        weights = adjacency[:, source, target]
+        mu, logstd = self.encoder(batch)
+        edges, scores = self.decoder(mu + self._by_cell(noise) * logstd.exp())
+        recipe, first = self.recipe, self.space.inputs
+        weights, wanted = batch.adjacency[:, first:, :-1], batch.operations[:, :, first:, :-1]
         if recipe.exclusive:
-            positive, negative = self._exclusive(edges, adjacency), edges.new_zeros(())
-            operations = operations.masked_fill(self.none, -1e4)
-            weights = weights * self.legal[source, target]
+            positive, negative = self._exclusive(edges, batch.adjacency), edges.new_zeros(())
+            scores = scores.masked_fill(self.none[:, None, None, None, None], -1e4)
+            weights = weights * self.legal
         else:
-            absent = 1 - adjacency - torch.eye(adjacency.shape[1], device=edges.device)
-            positive = -(adjacency * F.logsigmoid(edges)).sum() / adjacency.sum()
-            negative = -(absent * F.logsigmoid(-edges)).sum() / absent.sum()
-        wanted = graph.operations[:, source, target]
-        crossed = -(wanted * F.log_softmax(operations, dim=-1)).sum(-1)
+            missed = F.softplus(-edges)  # -log sigmoid(x); and -log sigmoid(-x) = x + softplus(-x)
+            positive = (batch.present * missed).sum() / batch.present.sum()
+            negative = (batch.absent * (edges + missed)).sum() / batch.absent.sum()
+        crossed = -(wanted * F.log_softmax(scores, dim=0)).sum(0)
         edge = (weights * crossed).sum() / weights.sum()
-        nodes = mu.shape[1]
-        kl = -0.5 * (1 + 2 * logstd - mu**2 - (2 * logstd).exp()).sum(-1).mean() / nodes
+        nodes = self.space.nodes
+        kl = -0.5 * (1 + 2 * logstd - mu**2 - (2 * logstd).exp()).sum(0).mean() / nodes
         total = (
             recipe.positive_weight * positive
             + recipe.negative_weight * negative
@@ -356,28 +381,41 @@ class VGAE(nn.Module):
         )
         return Losses(total, positive, negative, edge, kl)
 
+    def _by_cell(self, z: Tensor) -> Tensor:
+        """`[batch, nodes, latent dimension]` to `[latent dimension, cell, node, batch]`."""
+        return z.permute(2, 1, 0).unflatten(1, (-1, self.space.nodes_per_cell))
+
     def _exclusive(self, edges: Tensor, adjacency: Tensor) -> Tensor:
         """Cross-entropy of the predecessors of each node, given that there are so many.
 
         Given its number of predecessors, a set `S` has probability proportional to
         `exp(sum of the scores in S)`. So the best set is the best scores: decoding by the two best
         predecessors is decoding at the mode, and every decoded graph is legal.
-        """
-        legal = self._windows(self.legal[None])
-        scores = self._windows(edges).masked_fill(~legal, -1e4)  # [batch, node, predecessor]
-        wanted = self._windows(adjacency) * legal
-        normaliser = scores[..., self.sets].sum(-1).logsumexp(-1)
-        return (normaliser - (wanted * scores).sum(-1)).mean()
 
-    def _windows(self, x: Tensor) -> Tensor:
-        """`[batch, nodes, nodes]` to `[batch, intermediate nodes of both cells, predecessor]`."""
+        Args:
+            edges: `[node, node, batch]`.
+            adjacency: `[cell, target, source, batch]`.
+        """
         size, first = self.space.nodes_per_cell, self.space.inputs
-        cells = [
-            x[:, offset : offset + size - 2, offset + first : offset + size - 1].transpose(1, 2)
-            for offset in range(0, self.space.nodes, size)
-        ]
-        return torch.cat(cells, dim=1)
+        legal, chosen = self.legal[:-1, :-1], slice(first, size - 1)
+        scores = torch.stack([edges[o : o + size, o : o + size] for o in range(0, self.space.nodes, size)])
+        scores = scores.transpose(1, 2)[:, chosen, : size - 2].masked_fill(~legal, -1e4)
+        wanted = adjacency[:, chosen, : size - 2] * legal  # [cell, target, source, batch]
+        normaliser = scores[:, :, self.sets].sum(3).logsumexp(2)
+        return (normaliser - (wanted * scores).sum(2)).mean()
+
+
+def _columns(mlp: nn.Sequential, x: Tensor) -> Tensor:
+    """An MLP on every column of `[features, …]`."""
+    first, last = _linears(mlp)
+    hidden = F.relu(first.weight @ x + first.bias[:, None])
+    return last.weight @ hidden + last.bias[:, None]
 
 
 def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+
+
+def _linears(mlp: nn.Sequential) -> tuple[nn.Linear, nn.Linear]:
+    first, _, last = mlp
+    return cast(nn.Linear, first), cast(nn.Linear, last)
