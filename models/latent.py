@@ -37,6 +37,9 @@ products and sums fused."""
 BETA1, BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8
 """Adam's, as PyTorch has them."""
 
+DECODED_TOGETHER = 512
+"""Latents that are decoded at once: so many stay in a processor's cache."""
+
 Step = tuple[Tensor, Tensor, Tensor, Tensor]
 """Parameters as one vector, Adam's two moments of them, and losses in the order of `LOSSES`."""
 
@@ -304,16 +307,23 @@ def encode(net: VGAE, graph: Graph) -> Tensor:
     return net.eval().encode(graph)[0]
 
 
-@torch.no_grad()
 def decode(net: VGAE, z: Tensor) -> Tensor:
-    """The genotypes of latents, always legal, in the form of `genotype.to_tensor`.
+    """The genotypes of latents, always legal, in the form of `genotype.to_tensor`, on the CPU.
 
     Args:
         net: the space's VGAE.
         z: `[batch, nodes, latent dimension]`.
     """
+    return decode_and_repair(net, z)[0]
+
+
+@torch.no_grad()
+def decode_and_repair(net: VGAE, z: Tensor) -> tuple[Tensor, Tensor]:
+    """The same, and boolean `[batch]`: which latents' scores, as they stood, were another graph."""
     device = net.legal.device
-    return to_tensor(net.eval().decode(z.to(device)), net.space)
+    parts = [net.eval().genotypes(part.to(device)) for part in z.split(DECODED_TOGETHER)]
+    genotypes, repaired = zip(*parts, strict=True)
+    return torch.cat(genotypes).cpu(), torch.cat(repaired).cpu()
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from models.genotype import ContinuousGenotype, Genotype, discretise, from_tensor, random_tensor, to_tensor
-from models.network import count_parameters
 from models.search_space import CELLS, SearchSpace
-
-STANDARD_NETWORK = {"image_channels": 3, "classes": 10, "channels": 36, "cells": 20}
-"""The network at which the DARTS papers report parameters on CIFAR-10, and at which they are limited."""
+from models.size import STANDARD_NETWORK, count_parameters, parameter_costs
 
 CONVOLUTIONS = ("sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5")
 
@@ -42,15 +39,14 @@ class Limits:
 
     def require_possible(self, space: SearchSpace) -> None:
         """Raises `LimitError` if `max_params` is below that of the smallest genotype."""
-        edges = [("max_pool_3x3", n) for _ in range(space.intermediates) for n in range(space.predecessors)]
-        smallest = parameters(Genotype(tuple(edges), space.concat, tuple(edges), space.concat), space)
+        smallest, _ = parameter_costs(space, STANDARD_NETWORK).bounds(space)
         if self.max_params is not None and self.max_params < smallest:
             raise LimitError(f"must be at least {smallest}, that of the smallest genotype")
 
 
 def parameters(genotype: Genotype, space: SearchSpace) -> int:
     """Trainable parameters of the network of `STANDARD_NETWORK`."""
-    return int(count_parameters(to_tensor([genotype], space), space, **STANDARD_NETWORK))
+    return int(count_parameters(to_tensor([genotype], space), space))
 
 
 def discretise_within(continuous: ContinuousGenotype, space: SearchSpace, limits: Limits) -> Genotype:
@@ -76,7 +72,7 @@ def random_within(space: SearchSpace, limits: Limits, seed: int) -> Genotype:
     draws = random_tensor(DRAWS, space, torch.Generator().manual_seed(seed))
     fits = torch.ones(DRAWS, dtype=torch.bool)
     if limits.max_params is not None:
-        fits &= count_parameters(draws, space, **STANDARD_NETWORK) <= limits.max_params
+        fits &= count_parameters(draws, space) <= limits.max_params
     if limits.max_skip_connections is not None:
         skips = (draws[..., 0] == space.operation("skip_connect")).sum((2, 3)).amax(1)
         fits &= skips <= limits.max_skip_connections

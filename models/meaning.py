@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.limits import STANDARD_NETWORK
-from models.network import count_parameters
 from models.search_space import SearchSpace
+from models.size import count_parameters
 
 DIRECTIONS = 5
 """Principal directions that are looked at, if there are so many."""
@@ -49,7 +48,7 @@ def depth(genotypes: Tensor, space: SearchSpace) -> Tensor:
 def properties(genotypes: Tensor, space: SearchSpace) -> dict[str, Tensor]:
     """Parameters, depth and the count of every operation of many genotypes, each `[batch]`."""
     found = {
-        "parameters": count_parameters(genotypes, space, **STANDARD_NETWORK),
+        "parameters": count_parameters(genotypes, space),
         "depth": depth(genotypes, space),
     }
     for index in space.choices:

@@ -1,15 +1,12 @@
-"""The network that a genotype describes, and its size without building it."""
-
-from functools import lru_cache
+"""The network that a genotype describes."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from models.genotype import Genotype
 from models.operations import OPERATIONS, FactorizedReduce, ReLUConvBN
-from models.search_space import CELLS, SearchSpace
+from models.search_space import SearchSpace
 
 STEM_MULTIPLIER = 3
 
@@ -139,65 +136,3 @@ class Network(nn.Module):
                 auxiliary = self.auxiliary(s1)
         pooled = F.adaptive_avg_pool2d(s1, 1).flatten(1)
         return self.classifier(pooled), auxiliary
-
-
-def count_parameters(
-    genotypes: Tensor, space: SearchSpace, image_channels: int, classes: int, channels: int, cells: int
-) -> Tensor:
-    """Trainable parameters of the networks of many genotypes, auxiliary head not counted.
-
-    Args:
-        genotypes: in the form of `genotype.to_tensor`.
-        space, image_channels, classes, channels, cells: as for `Network`.
-
-    Returns:
-        int64 `[batch]`, equal to counting on the built networks.
-    """
-    fixed, table = _parameter_table(space, image_channels, classes, channels, cells)
-    operation, predecessor = genotypes.unbind(-1)  # [batch, cell, node, slot]
-    from_input = (predecessor < space.inputs).long()
-    cell = torch.arange(len(CELLS))[:, None, None]
-    return fixed + table[cell, from_input, operation].sum(dim=(1, 2, 3))
-
-
-@lru_cache(maxsize=256)
-def _parameter_table(
-    space: SearchSpace, image_channels: int, classes: int, channels: int, cells: int
-) -> tuple[int, Tensor]:
-    """What is the same for every genotype, and `[cell, from input, operation]` summed over the cells."""
-    reductions = reduction_cells(cells)
-    empty = Genotype((), space.concat, (), space.concat)
-    with torch.device("meta"):
-        fixed = _size(Network(empty, space, image_channels, classes, channels, cells))
-    table = torch.zeros(len(CELLS), 2, len(space.operations), dtype=torch.int64)
-    for position in range(cells):
-        reduction = position in reductions
-        channels *= 2 if reduction else 1
-        for from_input in (0, 1):
-            sizes = _operation_sizes(space, channels, 2 if reduction and from_input else 1)
-            table[int(reduction), from_input] += torch.tensor(sizes)
-    return fixed, table
-
-
-@lru_cache(maxsize=256)
-def _operation_sizes(space: SearchSpace, channels: int, stride: int) -> tuple[int, ...]:
-    with torch.device("meta"):
-        return tuple(
-            0 if name == "none" else _size(OPERATIONS[name](channels, stride, True))
-            for name in space.operations
-        )
-
-
-def _size(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
-
-
-def count_macs(network: Network, image_channels: int, image_size: int) -> int:
-    """Multiply-accumulate operations of one image through a network's convolutions and linear layer."""
-    training = network.training
-    counter = FlopCounterMode(display=False)
-    device = next(network.parameters()).device
-    with counter, torch.no_grad():
-        network.eval()(torch.zeros(1, image_channels, image_size, image_size, device=device))
-    network.train(training)
-    return counter.get_total_flops() // 2

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from models.data import DataError, ImageData, normalise, require_size
 from models.genotype import Genotype
-from models.network import Network, count_macs
+from models.network import Network
 from models.search import NonFiniteLoss
 from models.search_space import SearchSpace
+from models.size import measure_macs
 
 AUXILIARY_WEIGHT = 0.4
 """Of the auxiliary head's loss (Liu, Simonyan, Yang, 2019, appendix A.2.1)."""
@@ -165,7 +166,7 @@ class Training:
 
     def macs(self) -> int:
         """Multiply-accumulate operations of one image."""
-        return count_macs(self.net, self.data.channels, self.data.image_size)
+        return measure_macs(self.net, self.data.channels, self.data.image_size)
 
     def state_dict(self) -> dict[str, Any]:
         """All that `load_state_dict` needs to go on bit for bit."""

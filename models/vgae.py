@@ -19,7 +19,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
 from models.genotype import legal_predecessors
-from models.graph import KINDS, Cells, Graph, cells, node_kinds, possible_edges
+from models.graph import KINDS, Cells, Graph, cells, from_tensor, node_kinds, possible_edges
 from models.search_space import CELLS, SearchSpace
 
 MAX_LOGSTD = 10.0
@@ -264,27 +264,45 @@ class Decoder(nn.Module):
         Args:
             z: `[latent dimension, cell, node, batch]`.
         """
-        shape = z.shape[1:]
-        if self.recipe.positions:
-            position = self.position.weight.T.unflatten(1, shape[:2])[..., None]
-            z = torch.cat([z, position.expand(-1, *shape)])
-        z = z.flatten(1)
-        source, target = z, z
-        if self.recipe.directed:
-            source, target = _columns(self.source, z), _columns(self.target, z)
-        nodes = (-1, shape[0] * shape[1], shape[2])
-        edges = contract("fib,fjb->ijb", source.view(nodes), target.view(nodes))
-        return edges, self._operations(z, shape)
+        z = self.placed(z)
+        leaving, entering = self.ends(z)
+        return self.edges(z), self.operations(leaving[:, :, None, :-1], entering[:, :, :, None])
 
-    def _operations(self, z: Tensor, shape: torch.Size) -> Tensor:
-        # the first layer acts on both ends of an edge alone, so it runs once a node, not once a pair
-        first, last = _linears(self.classify)
-        ends = torch.cat(first.weight.chunk(2, dim=1)) @ z
-        leaving, entering = ends.view(-1, *shape).chunk(2)
-        entering = entering[:, :, self.inputs :] + first.bias[:, None, None, None]
-        hidden = F.relu(leaving[:, :, None, :-1] + entering[:, :, :, None])
+    def placed(self, z: Tensor) -> Tensor:
+        """Latents with the positions of their nodes, where the recipe has them."""
+        if not self.recipe.positions:
+            return z
+        position = self.position.weight.T.unflatten(1, z.shape[1:3])[..., None]
+        return torch.cat([z, position.expand(-1, *z.shape[1:])])
+
+    def edges(self, z: Tensor) -> Tensor:
+        """Logits of edges, `[node, node, batch]`, the source first."""
+        nodes = z.flatten(1, 2)
+        source, target = nodes, nodes
+        if self.recipe.directed:
+            source, target = (_columns(mlp, nodes) for mlp in (self.source, self.target))
+        return contract("fib,fjb->ijb", source, target)
+
+    def ends(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """What every node brings to the operations of its edges.
+
+        The classifier's first layer acts on both ends of an edge alone, so it runs once a node, not once
+        a pair.
+
+        Returns:
+            as a source `[hidden, cell, node, batch]`, and as a target the same of all nodes but the inputs.
+        """
+        first, _ = _linears(self.classify)
+        both = (torch.cat(first.weight.chunk(2, dim=1)) @ z.flatten(1)).view(-1, *z.shape[1:])
+        leaving, entering = both.chunk(2)
+        return leaving, entering[:, :, self.inputs :] + first.bias[:, None, None, None]
+
+    def operations(self, leaving: Tensor, entering: Tensor) -> Tensor:
+        """Logits of operations, `[operation, …]`, of both `ends` of edges, `[hidden, …]`."""
+        _, last = _linears(self.classify)
+        hidden = F.relu(leaving + entering)
         scores = (last.weight @ hidden.flatten(1)).view(-1, *hidden.shape[1:])
-        return scores + last.bias[:, None, None, None, None]
+        return scores + last.bias.view(-1, *[1] * (hidden.dim() - 1))
 
 
 @dataclass(frozen=True)
@@ -350,6 +368,36 @@ class VGAE(nn.Module):
             operations[:, sources, targets] = scores[:, cell].permute(3, 2, 1, 0)
         return Graph(self.kinds, edges.permute(2, 0, 1), operations)
 
+    def genotypes(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The legal genotypes that latents decode to.
+
+        Each intermediate node takes its best legal predecessors, each of these edges its best operation.
+        Of all other edges no operation is scored: the same genotypes as of `decode`, for less.
+
+        Args:
+            z: `[batch, nodes, latent dimension]`.
+
+        Returns:
+            int64 in the form of `genotype.to_tensor`, and boolean `[batch]`: whether the scores, taken as
+            they stand (edges by a threshold, where they are not exclusive), are another graph.
+        """
+        placed = self.decoder.placed(self._by_cell(z))
+        edges = self.decoder.edges(placed)
+        scores = self._predecessors(torch.nan_to_num(edges), -torch.inf)
+        kept = scores.topk(self.space.predecessors, dim=2).indices.sort(dim=2).values
+        leaving, entering = self.decoder.ends(placed)
+        rows = kept.flatten(1, 2).expand(len(leaving), -1, -1, -1)
+        leaving = leaving.gather(2, rows).view(-1, *kept.shape)
+        logits = self.decoder.operations(leaving, entering[:, :, :-1, None])
+        choices = torch.tensor(self.space.choices, device=logits.device)
+        operations = choices[logits[choices].argmax(0)]
+        genotypes = torch.stack([operations, kept], dim=-1).permute(3, 0, 1, 2, 4)
+        if self.recipe.exclusive:
+            return genotypes, torch.zeros(len(z), dtype=torch.bool, device=z.device)
+        raw = (edges > 0).permute(2, 0, 1).triu(1)
+        same = (raw == (from_tensor(genotypes.cpu(), self.space).adjacency > 0).to(raw.device)).all((1, 2))
+        return genotypes, ~(same & (logits.argmax(0) == operations).flatten(0, 2).all(0))
+
     def forward(self, batch: Cells, noise: Tensor) -> Losses:
         """The loss on a batch, with `z = mu + noise * exp(logstd)`.
 
@@ -396,20 +444,26 @@ class VGAE(nn.Module):
             edges: `[node, node, batch]`.
             adjacency: `[cell, target, source, batch]`.
         """
-        size, first = self.space.nodes_per_cell, self.space.inputs
-        legal, chosen = self.legal[:-1, :-1], slice(first, size - 1)
-        scores = torch.stack([edges[o : o + size, o : o + size] for o in range(0, self.space.nodes, size)])
-        scores = scores.transpose(1, 2)[:, chosen, : size - 2].masked_fill(~legal, -1e4)
-        wanted = adjacency[:, chosen, : size - 2] * legal  # [cell, target, source, batch]
+        intermediate = slice(self.space.inputs, self.space.nodes_per_cell - 1)
+        legal, scores = self.legal[:-1, :-1], self._predecessors(edges, -1e4)
+        wanted = adjacency[:, intermediate, : legal.shape[1]] * legal  # [cell, target, source, batch]
         normaliser = scores[:, :, self.sets].sum(3).logsumexp(2)
         return (normaliser - (wanted * scores).sum(2)).mean()
+
+    def _predecessors(self, edges: Tensor, illegal: float) -> Tensor:
+        """The scores of edges into intermediate nodes, `[cell, target, source, batch]`."""
+        size, first = self.space.nodes_per_cell, self.space.inputs
+        cells = torch.stack([edges[o : o + size, o : o + size] for o in range(0, self.space.nodes, size)])
+        return cells.transpose(1, 2)[:, first : size - 1, : size - 2].masked_fill(
+            ~self.legal[:-1, :-1], illegal
+        )
 
 
 def _columns(mlp: nn.Sequential, x: Tensor) -> Tensor:
     """An MLP on every column of `[features, …]`."""
     first, last = _linears(mlp)
-    hidden = F.relu(first.weight @ x + first.bias[:, None])
-    return last.weight @ hidden + last.bias[:, None]
+    hidden = F.relu(first.weight @ x.flatten(1) + first.bias[:, None])
+    return (last.weight @ hidden + last.bias[:, None]).view(-1, *x.shape[1:])
 
 
 def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

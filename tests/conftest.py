@@ -201,7 +201,8 @@ def published(service: Service) -> list[str]:
 @pytest.fixture
 def latent_space(service: Service, published: list[str]) -> str:
     """The path of a latent space trained on six published genotypes, briefly."""
-    body = {"genotype_ids": published[:6], "overrides": {"max_epochs": 100}}
+    overrides = {"max_epochs": 100, "random_genotypes": 0}
+    body = {"genotype_ids": published[:6], "overrides": overrides}
     path: str = service.post("/v1/latent-spaces", body)["links"]["latent_space"]
     (job,) = service.run_jobs()
     assert job["status"] == "succeeded", job

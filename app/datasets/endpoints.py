@@ -9,7 +9,8 @@ from starlette.datastructures import UploadFile
 
 from app.database import Database
 from app.datasets import service
-from app.datasets.schemas import DatasetIn, DatasetOut, DatasetUpload
+from app.datasets.neighbors import neighbors
+from app.datasets.schemas import DatasetIn, DatasetOut, DatasetUpload, NeighborOut, NeighborsOut
 from app.datasets.tables import Dataset
 from app.dependencies import ArtifactsIn, DatabaseIn, Reading, SettingsIn, Writing
 from app.pages import Cursor, Limit, Page, paginate
@@ -87,6 +88,19 @@ def list_datasets(session: Reading, cursor: Cursor = None, limit: Limit = 50) ->
 def get_dataset(session: Reading, dataset_id: str) -> DatasetOut:
     """One data set."""
     return DatasetOut.model_validate(service.get(session, dataset_id))
+
+
+@router.get("/{dataset_id}/neighbors")
+def list_neighbors(
+    database: DatabaseIn, dataset_id: str, settings: SettingsIn, artifacts: ArtifactsIn
+) -> NeighborsOut:
+    """The known data sets by optimal transport distance, nearest first. A pair is measured once."""
+    found = neighbors(database, dataset_id, settings, artifacts)
+    items = [
+        NeighborOut(dataset_id=n.dataset.id, name=n.dataset.name, distance=n.distance, reason=n.reason)
+        for n in found
+    ]
+    return NeighborsOut(dataset_id=dataset_id, items=items)
 
 
 @router.delete("/{dataset_id}", status_code=204)

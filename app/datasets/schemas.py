@@ -56,3 +56,19 @@ class DatasetOut(BaseModel):
     train_count: int
     test_count: int
     created_at: datetime
+
+
+class NeighborOut(BaseModel):
+    """Another data set and how far it is."""
+
+    dataset_id: str
+    name: str
+    distance: float | None = Field(description="OTDD on 16 x 16 pixels; `null` if it cannot be measured.")
+    reason: str | None = Field(description="Why it cannot be measured.")
+
+
+class NeighborsOut(BaseModel):
+    """The known data sets by distance, nearest first."""
+
+    dataset_id: str
+    items: list[NeighborOut]

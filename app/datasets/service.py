@@ -116,6 +116,7 @@ def delete(session: Session, dataset_id: str, artifacts: Artifacts) -> None:
         raise Conflict(
             f"dataset {dataset_id} has genotypes, searches, trainings or evaluations; it stays for their sake"
         ) from None
+    artifacts.delete(f"profiles/{dataset_id}")
     if key is not None:
         artifacts.delete(key)
 

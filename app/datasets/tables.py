@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base
@@ -27,4 +28,17 @@ class Dataset(Base):
     """Of an upload's images."""
     folder: Mapped[str | None]
     """Below the data root, of a registered folder."""
+    created_at: Mapped[datetime]
+
+
+class DatasetDistance(Base):
+    """How far two data sets are from each other, the smaller id first."""
+
+    __tablename__ = "dataset_distances"
+
+    first_id: Mapped[str] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True)
+    second_id: Mapped[str] = mapped_column(
+        ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    distance: Mapped[float]
     created_at: Mapped[datetime]

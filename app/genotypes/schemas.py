@@ -128,6 +128,7 @@ class GenotypeOut(BaseModel):
     genotype: dict[str, Any]
     digest: str = Field(description="Equal exactly for equal genotypes.")
     parameters: int = Field(description="Of the network of 36 channels and 20 cells for CIFAR-10.")
+    macs: int | None = Field(description="Multiply-accumulates of one image through the same network.")
     source: dict[str, Any]
     created_at: datetime
 

@@ -15,9 +15,9 @@ from app.problems import Conflict, InvalidRequest, NotFound
 from app.searches.tables import Search
 from app.trainings.tables import Evaluation, Training
 from models import genotype as forms
-from models import limits
 from models.published import PUBLISHED
 from models.search_space import SEARCH_SPACES, SearchSpace
+from models.size import count_macs, count_parameters
 from models.sources import KNOWN_DATASETS
 
 PREFIX, EVALUATION_PREFIX = "gen", "ev"
@@ -195,11 +195,9 @@ def build(
     name: str | None = None,
     dataset_id: str | None = None,
     continuous: forms.ContinuousGenotype | None = None,
-    parameters: int | None = None,
 ) -> Genotype:
     """A row for a genotype, not yet added to a session."""
-    if parameters is None:
-        parameters = limits.parameters(genotype, space)
+    tensor = forms.to_tensor([genotype], space)
     return Genotype(
         id=new_id(PREFIX),
         search_space=space.name,
@@ -209,7 +207,8 @@ def build(
         genotype=genotype.as_dict(),
         continuous=continuous.as_dict() if continuous is not None else None,
         digest=genotype.digest(),
-        parameters=parameters,
+        parameters=int(count_parameters(tensor, space)),
+        macs=int(count_macs(tensor, space)),
         source=source,
         created_at=now(),
     )

@@ -29,6 +29,8 @@ class Genotype(Base):
     """Equal exactly for equal genotypes."""
     parameters: Mapped[int]
     """Of the network at the size that the DARTS papers report: 36 channels, 20 cells, CIFAR-10."""
+    macs: Mapped[int | None]
+    """Multiply-accumulates of one image through the same network."""
     source: Mapped[dict[str, Any]]
     """What made it: a paper, a search, or the start point, gamma and direction in a latent space."""
     latent_space_id: Mapped[str | None] = mapped_column(ForeignKey("latent_spaces.id"), index=True)

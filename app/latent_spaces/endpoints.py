@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Response
 
 from app.dependencies import ArtifactsIn, DatabaseIn, Reading, SettingsIn, StarterIn, Writing
 from app.jobs.schemas import JobOut
-from app.latent_spaces import figures, service
+from app.latent_spaces import figures, generation, service
 from app.latent_spaces import map as pictures
 from app.latent_spaces.schemas import (
     EncodeIn,
@@ -55,12 +55,14 @@ def encode(session: Reading, latent_space_id: str, body: EncodeIn, artifacts: Ar
     return LatentsOut(items=service.encode_genotypes(session, latent_space_id, body, artifacts))
 
 
-@router.post("/{latent_space_id}/generate")
+@router.post("/{latent_space_id}/generate", response_model=GenerateOut)
 def generate(
     database: DatabaseIn, latent_space_id: str, body: GenerateIn, settings: SettingsIn, artifacts: ArtifactsIn
-) -> GenerateOut:
-    """New architectures near a best point or at random, answered at once and stored."""
-    return service.generate(database, latent_space_id, body, settings, artifacts)
+) -> Response:
+    """New architectures near a point, between points, at random or for a data set: at once, and stored."""
+    answer = generation.generate(database, latent_space_id, body, settings, artifacts)
+    # written as it is: thousands of items need no second validation
+    return Response(answer.model_dump_json(), media_type="application/json")
 
 
 @router.get("/{latent_space_id}/meaning")

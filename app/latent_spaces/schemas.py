@@ -1,11 +1,11 @@
 """Latent spaces as clients send and see them."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.genotypes.schemas import GenotypeOut, Origin
+from app.genotypes.schemas import EvaluationKind, GenotypeOut, Origin
 from app.jobs.schemas import Seed
 
 Form = Literal["discrete", "continuous"]
@@ -95,8 +95,73 @@ class NearIn(BaseModel):
         return self
 
 
+class BetweenIn(BaseModel):
+    """Points between the best points of data sets: at given weights, or in steps from one to the other."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset_ids: list[str] = Field(min_length=2, max_length=10)
+    weights: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = Field(
+        None, description="One for each data set, not all zero; equal by default."
+    )
+    steps: int | None = Field(
+        None, ge=2, le=101, description="So many points from the first of two data sets to the second."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "BetweenIn":
+        if len(set(self.dataset_ids)) < len(self.dataset_ids):
+            raise ValueError("dataset_ids must all differ")
+        if self.weights is not None and self.steps is not None:
+            raise ValueError("give weights or steps, not both")
+        if self.weights is not None and len(self.weights) != len(self.dataset_ids):
+            raise ValueError(
+                f"weights must be one for each data set: {len(self.dataset_ids)}, not {len(self.weights)}"
+            )
+        if self.weights is not None and sum(self.weights) == 0:
+            raise ValueError("weights must not all be zero")
+        if self.steps is not None and len(self.dataset_ids) != 2:
+            raise ValueError("steps go between two data sets")
+        return self
+
+
+class RangeIn(BaseModel):
+    """From `min` to `max`, both included."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    min: int | None = Field(None, ge=0, le=2**62)
+    max: int | None = Field(None, ge=0, le=2**62)
+
+
+class NetworkIn(BaseModel):
+    """The network of which parameters and MACs are counted; that of the DARTS papers by default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    channels: int = Field(36, ge=2, le=512)
+    cells: int = Field(20, ge=1, le=40)
+    classes: int = Field(10, ge=2, le=100_000)
+    image_channels: int = Field(3, ge=1, le=64)
+    image_size: int = Field(32, ge=2, le=1024)
+
+
+class ConstraintsIn(BaseModel):
+    """What generated architectures must keep to."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    parameters: RangeIn = RangeIn()
+    macs: RangeIn = Field(RangeIn(), description="Multiply-accumulates of one image.")
+    depth: RangeIn = Field(RangeIn(), description="Operations on the longest path through a cell.")
+    operations: dict[str, RangeIn] = Field(
+        {}, description="By operation: how many edges of both cells have it."
+    )
+    network: NetworkIn = NetworkIn()
+
+
 class GenerateIn(BaseModel):
-    """What to generate: near a point, or at random."""
+    """What to generate: near a point, between points, at random, or for a data set."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -106,30 +171,60 @@ class GenerateIn(BaseModel):
     )
 
     near: NearIn | None = None
-    random: Literal["uniform"] | None = Field(None, description="Uniform over the box that the members span.")
+    between: BetweenIn | None = None
+    random: Literal["uniform", "prior"] | None = Field(
+        None, description="Uniform over the box that the members span, or standard normal."
+    )
+    for_dataset: str | None = Field(
+        None, description="A data set; the start is the best point of the nearest one that has any."
+    )
     gamma: float | None = Field(
         None, ge=0, le=1, description="How far from the point, 0 to 1; 0.1 by default."
     )
     count: int = Field(1, ge=1)
     seed: Seed = 0
+    unique: bool = Field(False, description="Leaves out what repeats an earlier item or a member.")
+    constraints: ConstraintsIn | None = None
 
     @model_validator(mode="after")
     def _one_start(self) -> "GenerateIn":
-        if (self.near is None) == (self.random is None):
-            raise ValueError("give exactly one of near and random")
+        starts = (self.near, self.between, self.random, self.for_dataset)
+        if sum(start is not None for start in starts) != 1:
+            raise ValueError("give exactly one of near, between, random and for_dataset")
         if self.random is not None and self.gamma is not None:
-            raise ValueError("gamma goes with near only")
+            raise ValueError("gamma does not go with random")
         return self
+
+
+class PointOut(BaseModel):
+    """A start point: the latent of a genotype."""
+
+    dataset_id: str | None = Field(None, description="Whose best point it is.")
+    genotype_id: str
+    test_accuracy: float | None = Field(None, description="Percent, of the best point on its data set.")
+    evaluation_kind: EvaluationKind | None = Field(None, description="How that was measured.")
+    member: bool = Field(description="Whether it is a member of the space.")
+
+
+class NearestOut(BaseModel):
+    """Which data set was picked for another, and why."""
+
+    for_dataset: str
+    dataset_id: str
+    name: str
+    distance: float
+    reason: str
 
 
 class StartOut(BaseModel):
     """Where generation started."""
 
-    kind: Literal["near", "random"]
-    dataset_id: str | None = None
-    genotype_id: str | None = Field(None, description="The genotype of the start point.")
-    test_accuracy: float | None = Field(None, description="Percent, of the best point on its data set.")
-    member: bool | None = Field(None, description="Whether the start point is a member of the space.")
+    kind: Literal["near", "between", "uniform", "prior"]
+    points: list[PointOut] = Field([], description="None for a random start.")
+    weights: list[list[float]] | None = Field(
+        None, description="For `between`: of the points, a row for each place between them."
+    )
+    nearest: NearestOut | None = None
 
 
 class GenerateOut(BaseModel):
@@ -139,9 +234,14 @@ class GenerateOut(BaseModel):
     start: StartOut
     gamma: float | None
     seed: int
-    sampled: int
-    duplicates: int = Field(description="Of the items, how many repeat an earlier item or a member.")
+    sampled: int = Field(description="Latents drawn.")
+    duplicates: int = Field(
+        description="Of those within the limits, how many repeat an earlier one or a member."
+    )
+    rejected_by_constraints: int
+    repaired: int = Field(description="Whose scores were no legal genotype as they stood.")
     seconds: float
+    note: str | None = Field(None, description="Why there are fewer items than asked for, if there are.")
     items: list[GenotypeOut]
 
 

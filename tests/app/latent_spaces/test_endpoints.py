@@ -10,13 +10,6 @@ from tests.conftest import Service
 from tests.models.test_genotype import continuous
 
 
-def cifar10(service: Service) -> str:
-    dataset_id: str = next(
-        row["id"] for row in service.get("/v1/datasets")["items"] if row["name"] == "cifar10"
-    )
-    return dataset_id
-
-
 def test_a_space_knows_its_members_recipe_losses_and_version(
     service: Service, published: list[str], latent_space: str
 ) -> None:
@@ -45,74 +38,6 @@ def test_more_genotypes_are_encoded_without_training(
     assert [latent["genotype_id"] for latent in latents] == published[5:8]
     assert len(latents[0]["mu"]) == 14
     assert len(latents[0]["mu"][0]) == 4
-
-
-def test_gamma_0_near_a_best_point_gives_its_own_genotype(service: Service, published: list[str]) -> None:
-    body = {"genotype_ids": published, "overrides": {"random_genotypes": 0}}
-    space = service.post("/v1/latent-spaces", body)["links"]["latent_space"]
-    (job,) = service.run_jobs()
-    assert job["result"]["members_exact"] == 1.0
-    body = {"near": {"dataset_id": cifar10(service)}, "gamma": 0, "count": 2}
-    answer = service.post(f"{space}/generate", body)
-    best = max(PUBLISHED, key=lambda p: p.reported[0].test_accuracy if p.searched_on == "cifar10" else 0)
-    assert answer["start"]["test_accuracy"] == best.reported[0].test_accuracy
-    assert answer["start"]["member"]
-    assert {row["digest"] for row in answer["items"]} == {best.genotype.digest()}
-    assert (answer["sampled"], answer["duplicates"]) == (2, 2)
-
-
-def test_generated_architectures_are_legal_stored_and_repeatable(
-    service: Service, published: list[str], latent_space: str
-) -> None:
-    body = {"near": {"genotype_id": published[0]}, "gamma": 0.3, "count": 50, "seed": 7}
-    first, again = (service.post(f"{latent_space}/generate", body) for _ in range(2))
-    assert [row["digest"] for row in first["items"]] == [row["digest"] for row in again["items"]]
-    other = service.post(f"{latent_space}/generate", {**body, "seed": 8})
-    assert [row["digest"] for row in first["items"]] != [row["digest"] for row in other["items"]]
-    stored = service.get(f"/v1/genotypes/{first['items'][3]['id']}")
-    assert stored["origin"] == "generated"
-    assert stored["source"]["gamma"] == 0.3
-    assert stored["source"]["genotype_id"] == published[0]
-    assert len(stored["source"]["direction"]) == 14 * 4
-    registered = service.post("/v1/genotypes", {"genotype": stored["genotype"]})
-    assert registered["digest"] == stored["digest"]
-
-
-def test_random_generation_draws_from_the_box_of_the_members(service: Service, latent_space: str) -> None:
-    answer = service.post(f"{latent_space}/generate", {"random": "uniform", "count": 20})
-    assert {row["origin"] for row in answer["items"]} == {"random"}
-    assert answer["gamma"] is None
-
-
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        ({"gamma": 1.5}, "gamma"),
-        ({"gamma": -0.1}, "gamma"),
-        ({"gamma": "wide"}, "gamma"),
-        ({"count": 0}, "count"),
-        ({"count": 10_001}, "count"),
-        ({"seed": -1}, "seed"),
-        ({"near": {"dataset_id": "ds_x"}}, "near.dataset_id"),
-        ({"near": {"genotype_id": "gen_x"}}, "near.genotype_id"),
-        ({"near": {}}, "near"),
-        ({"near": None}, "body"),
-        ({"random": "uniform"}, "body"),
-        ({"temperature": 1}, "temperature"),
-    ],
-)
-def test_a_bad_generate_request_names_the_field_and_stores_nothing(
-    service: Service, published: list[str], latent_space: str, change: dict[str, Any], field: str
-) -> None:
-    body = {"near": {"genotype_id": published[0]}, "gamma": 0.1, "count": 1, **change}
-    assert service.refused(f"{latent_space}/generate", body) == [field]
-    assert service.get("/v1/genotypes", origin="generated")["items"] == []
-
-
-def test_a_data_set_without_evaluation_is_no_start(service: Service, digits: str, latent_space: str) -> None:
-    assert service.refused(f"{latent_space}/generate", {"near": {"dataset_id": digits}}) == [
-        "near.dataset_id"
-    ]
 
 
 @pytest.mark.parametrize(
