@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 WORKERS ?= 2
 
-.PHONY: demo test serve lint lock bench-search bench-latent bench-quality clean
+.PHONY: demo test serve lint lock bench-search bench-latent bench-quality bench-ablation bench-generate clean
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
@@ -30,6 +30,12 @@ bench-latent: $(INSTALLED)
 
 bench-quality: $(INSTALLED)
 	$(BIN)/python -m bench.quality
+
+bench-ablation: $(INSTALLED)
+	$(BIN)/python -m bench.ablation
+
+bench-generate: $(INSTALLED)
+	$(BIN)/python -m bench.generate
 
 # torch and torchvision go as a matched pair
 lock:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
 
+import safetensors.torch
 import torch
 import torch.nn.functional as F
 from annotated_types import Ge, Gt, Le, Lt
@@ -167,6 +168,12 @@ class Training:
     def macs(self) -> int:
         """Multiply-accumulate operations of one image."""
         return measure_macs(self.net, self.data.channels, self.data.image_size)
+
+    def weights(self) -> bytes:
+        """The network's weights as they are now, as safetensors."""
+        return safetensors.torch.save(
+            {name: value.contiguous() for name, value in self.net.state_dict().items()}
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """All that `load_state_dict` needs to go on bit for bit."""

@@ -35,9 +35,11 @@ def run(run: Run) -> Finish:
             {"training": training.state_dict(), "history": history, "seconds": seconds},
         )
     parameters, macs = training.parameters(), training.macs()
+    weights_key = f"weights/{training_id}.safetensors"
+    run.artifacts.put(weights_key, training.weights())
 
     def finish(session: Session) -> tuple[dict[str, Any], dict[str, str]]:
-        row = trainings.finish(session, training_id, history, parameters, macs, seconds)
+        row = trainings.finish(session, training_id, history, parameters, macs, seconds, weights_key)
         result = {
             "evaluation_id": row.id,
             "test_accuracy": row.test_accuracy,
@@ -46,7 +48,10 @@ def run(run: Run) -> Finish:
             "macs": macs,
             "train_seconds": seconds,
         }
-        return result, {"leaderboard": f"/v1/datasets/{row.dataset_id}/leaderboard"}
+        return result, {
+            "leaderboard": f"/v1/datasets/{row.dataset_id}/leaderboard",
+            "weights": f"/v1/trainings/{training_id}/weights.safetensors",
+        }
 
     return finish
 

@@ -1,14 +1,15 @@
 """`/v1/search-spaces` and `/v1/genotypes`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
-from app.dependencies import Reading, Writing
-from app.genotypes import service
+from app.dependencies import ArtifactsIn, Reading, Writing
+from app.genotypes import exports, service
 from app.genotypes.schemas import (
     EvaluationOut,
+    ExportIn,
     GenotypeFull,
     GenotypeIn,
     GenotypeOut,
@@ -21,6 +22,11 @@ from app.pages import Cursor, Limit, Page, paginate
 from models.search_space import CELLS, SEARCH_SPACES
 
 router = APIRouter(prefix="/v1", tags=["genotypes"])
+
+
+def _file(media_type: str) -> dict[str, Any]:
+    """How an endpoint that answers with a file is documented."""
+    return {"response_class": Response, "responses": {200: {"content": {media_type: {}}}}}
 
 
 class SearchSpaceOut(BaseModel):
@@ -110,6 +116,27 @@ def get_genotype(session: Reading, genotype_id: str) -> GenotypeFull:
         continuous=row.continuous,
         evaluations=[EvaluationOut.model_validate(e) for e in service.evaluations(session, genotype_id)],
     )
+
+
+@router.get("/genotypes/{genotype_id}/cells.svg", **_file("image/svg+xml"))
+def get_picture(session: Reading, genotype_id: str) -> Response:
+    """Both cells as a picture."""
+    return Response(exports.picture(session, genotype_id), media_type="image/svg+xml")
+
+
+@router.get("/genotypes/{genotype_id}/module.py", **_file("text/x-python"))
+def get_module(session: Reading, genotype_id: str, shape: Annotated[ExportIn, Query()]) -> Response:
+    """The network as a standalone Python file that imports PyTorch alone."""
+    return Response(exports.module(session, genotype_id, shape), media_type="text/x-python")
+
+
+@router.get("/genotypes/{genotype_id}/model.onnx", **_file("application/octet-stream"))
+def get_onnx(
+    session: Reading, genotype_id: str, shape: Annotated[ExportIn, Query()], artifacts: ArtifactsIn
+) -> Response:
+    """The network as ONNX: `images` to `logits`, for any batch."""
+    content = exports.onnx(session, genotype_id, shape, artifacts)
+    return Response(content, media_type="application/octet-stream")
 
 
 @router.delete("/genotypes/{genotype_id}", status_code=204)

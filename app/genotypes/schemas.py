@@ -145,3 +145,29 @@ class GenotypesOut(BaseModel):
     """The genotypes of one request, in its order."""
 
     items: list[GenotypeOut]
+
+
+class NetworkIn(BaseModel):
+    """The shape of a network; that of the DARTS papers on CIFAR-10 by default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    channels: int = Field(36, ge=2, le=512)
+    cells: int = Field(20, ge=1, le=40)
+    classes: int = Field(10, ge=2, le=100_000)
+    image_channels: int = Field(3, ge=1, le=64)
+    image_size: int = Field(32, ge=2, le=1024)
+
+
+class ExportIn(NetworkIn):
+    """The network to export: by its shape, or as a training left it."""
+
+    training_id: str | None = Field(
+        None, description="Takes shape and weights of this training; without it weights are fresh, of seed 0."
+    )
+
+    @model_validator(mode="after")
+    def _shape_or_training(self) -> "ExportIn":
+        if self.training_id is not None and len(self.model_fields_set) > 1:
+            raise ValueError("give the shape of the network or a training_id, not both")
+        return self

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.genotypes.schemas import EvaluationKind, GenotypeOut, Origin
+from app.genotypes.schemas import EvaluationKind, GenotypeOut, NetworkIn, Origin
 from app.jobs.schemas import Seed
 
 Form = Literal["discrete", "continuous"]
@@ -132,18 +132,6 @@ class RangeIn(BaseModel):
 
     min: int | None = Field(None, ge=0, le=2**62)
     max: int | None = Field(None, ge=0, le=2**62)
-
-
-class NetworkIn(BaseModel):
-    """The network of which parameters and MACs are counted; that of the DARTS papers by default."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    channels: int = Field(36, ge=2, le=512)
-    cells: int = Field(20, ge=1, le=40)
-    classes: int = Field(10, ge=2, le=100_000)
-    image_channels: int = Field(3, ge=1, le=64)
-    image_size: int = Field(32, ge=2, le=1024)
 
 
 class ConstraintsIn(BaseModel):

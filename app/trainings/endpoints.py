@@ -1,8 +1,8 @@
 """`/v1/trainings` and `/v1/datasets/{id}/leaderboard`."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
-from app.dependencies import Reading, SettingsIn, StarterIn, Writing
+from app.dependencies import ArtifactsIn, Reading, SettingsIn, StarterIn, Writing
 from app.genotypes.schemas import EvaluationOut, Origin
 from app.jobs.schemas import JobsOut
 from app.pages import Cursor, Limit, Page, paginate
@@ -37,6 +37,16 @@ def list_trainings(
 def get_training(session: Reading, training_id: str) -> TrainingOut:
     """One training."""
     return TrainingOut.model_validate(service.get(session, training_id))
+
+
+@router.get(
+    "/trainings/{training_id}/weights.safetensors",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}},
+)
+def get_weights(session: Reading, training_id: str, artifacts: ArtifactsIn) -> Response:
+    """The trained network's weights, as its last epoch left them; the exported module loads them."""
+    return Response(service.weights(session, training_id, artifacts), media_type="application/octet-stream")
 
 
 @router.get("/datasets/{dataset_id}/leaderboard", tags=["datasets"])

@@ -6,13 +6,14 @@ from typing import Any
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from app.artifacts import Artifacts
 from app.database import new_id, now
 from app.datasets import service as datasets
 from app.genotypes import service as genotypes
 from app.genotypes.tables import Genotype
 from app.jobs import service as jobs
 from app.jobs.tables import Job
-from app.problems import InvalidRequest, NotFound
+from app.problems import Conflict, InvalidRequest, NotFound
 from app.recipes import resolve
 from app.settings import Settings
 from app.trainings.schemas import TrainingIn
@@ -78,6 +79,19 @@ def get(session: Session, training_id: str) -> Training:
     return training
 
 
+def weights(session: Session, training_id: str, artifacts: Artifacts) -> bytes:
+    """The weights of a trained network, as safetensors.
+
+    Raises:
+        NotFound: there is no such training.
+        Conflict: it has not ended well yet.
+    """
+    training = get(session, training_id)
+    if training.weights_key is None:
+        raise Conflict(f"training {training_id} has no weights; its job is {training.job_id}")
+    return artifacts.get(training.weights_key)
+
+
 def listing(dataset_id: str | None, genotype_id: str | None) -> Select[*tuple[Any, ...]]:
     """Trainings of a data set and genotype."""
     query = select(Training)
@@ -117,6 +131,7 @@ def finish(
     parameters: int,
     macs: int,
     seconds: float,
+    weights_key: str,
 ) -> Evaluation:
     """Keeps a finished training's curve and evaluation, not yet committed.
 
@@ -126,9 +141,10 @@ def finish(
         history: its epochs.
         parameters, macs: of the trained network.
         seconds: of training.
+        weights_key: of the network's weights.
     """
     training = get(session, training_id)
-    training.history = history
+    training.history, training.weights_key = history, weights_key
     best = max(history, key=lambda epoch: float(epoch["test_accuracy"]))
     evaluation = Evaluation(
         id=new_id(genotypes.EVALUATION_PREFIX),

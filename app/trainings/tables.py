@@ -24,6 +24,8 @@ class Training(Base):
     seed: Mapped[int]
     arm: Mapped[str | None]
     history: Mapped[list[Any] | None]
+    weights_key: Mapped[str | None]
+    """Of the trained network's weights, as the last epoch left them."""
     created_at: Mapped[datetime]
 
 

@@ -68,3 +68,11 @@ def test_a_bad_training_names_the_field_and_starts_nothing(
     body = {"dataset_id": digits, "genotype_ids": published[:1], "recipe": "quick", **change}
     assert service.refused("/v1/trainings", body) == [field]
     assert service.get("/v1/jobs")["items"] == []
+
+
+def test_an_unfinished_training_has_no_weights(service: Service, digits: str, published: list[str]) -> None:
+    body = {"dataset_id": digits, "genotype_ids": published[:1], "recipe": "quick", "overrides": TINY}
+    training = service.post("/v1/trainings", body)["items"][0]["links"]["training"]
+    answer = service.client.get(f"{training}/weights.safetensors")
+    assert answer.status_code == 409
+    assert service.client.get("/v1/trainings/tr_x/weights.safetensors").status_code == 404

@@ -1,4 +1,4 @@
-"""sizes and distances"""
+"""sizes, distances and weights"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -25,9 +25,15 @@ def upgrade() -> None:
     with op.batch_alter_table('genotypes', schema=None) as batch_op:
         batch_op.add_column(sa.Column('macs', sa.BigInteger(), nullable=True))
 
+    with op.batch_alter_table('trainings', schema=None) as batch_op:
+        batch_op.add_column(sa.Column('weights_key', sa.String(), nullable=True))
+
 
 
 def downgrade() -> None:
+    with op.batch_alter_table('trainings', schema=None) as batch_op:
+        batch_op.drop_column('weights_key')
+
     with op.batch_alter_table('genotypes', schema=None) as batch_op:
         batch_op.drop_column('macs')
 

@@ -1,0 +1,78 @@
+"""Exports over HTTP: pictures, Python files, ONNX models and weights."""
+
+from xml.etree import ElementTree
+
+import onnxruntime
+import pytest
+import safetensors.torch
+import torch
+
+from tests.conftest import Service
+
+SVG = "{http://www.w3.org/2000/svg}"
+TINY = {"channels": 4, "cells": 3, "epochs": 1, "batch_size": 64, "train_images": 128}
+
+
+def test_the_picture_has_every_operation_of_both_cells_and_no_overlap(
+    service: Service, published: list[str]
+) -> None:
+    row = service.get(f"/v1/genotypes/{published[0]}")
+    answer = service.client.get(f"/v1/genotypes/{published[0]}/cells.svg")
+    assert answer.headers["content-type"] == "image/svg+xml"
+    root = ElementTree.fromstring(answer.content)
+    assert root.findtext(f"{SVG}title") == row["name"]
+    cells = [group for group in root if group.tag == f"{SVG}g"]
+    for cell, name in zip(cells, ("normal", "reduce"), strict=True):
+        shown = [text.text for text in cell.iter(f"{SVG}text")]
+        operations = [operation for operation, _ in row["genotype"][name]]
+        assert [text for text in shown if text in operations] == operations
+        assert {"c_{k-2}", "c_{k-1}", "0", "1", "2", "3", "c_{k}"} <= set(shown)
+        boxes = [
+            [float(box.attrib[side]) for side in ("x", "y", "width", "height")]
+            for box in cell.iter(f"{SVG}rect")
+        ]
+        for i, (x, y, width, height) in enumerate(boxes):
+            for left, top, w, h in boxes[:i]:
+                assert x + width <= left or left + w <= x or y + height <= top or top + h <= y
+
+
+def test_a_training_is_exported_with_its_weights(service: Service, digits: str, published: list[str]) -> None:
+    body = {"dataset_id": digits, "genotype_ids": published[:1], "recipe": "quick", "overrides": TINY}
+    service.post("/v1/trainings", body)
+    (job,) = service.run_jobs()
+    training_id = service.get(job["links"]["training"])["id"]
+    weights = safetensors.torch.load(service.client.get(job["links"]["weights"]).content)
+    path, params = f"/v1/genotypes/{published[0]}", {"training_id": training_id}
+    module = service.client.get(f"{path}/module.py", params=params)
+    assert module.headers["content-type"].startswith("text/x-python")
+    names: dict[str, object] = {"__name__": "exported"}
+    exec(compile(module.text, "exported.py", "exec"), names)
+    net = names["build"]()  # type: ignore[operator]
+    net.load_state_dict(weights)
+    onnx = service.client.get(f"{path}/model.onnx", params=params)
+    session = onnxruntime.InferenceSession(onnx.content, providers=["CPUExecutionProvider"])
+    images = torch.rand(3, 1, 8, 8)
+    (logits,) = session.run(["logits"], {"images": images.numpy()})
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(logits), net.eval()(images)[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("file", "params", "field"),
+    [
+        ("module.py", {"channels": 1}, "channels"),
+        ("module.py", {"cells": "many"}, "cells"),
+        ("module.py", {"image_size": 2, "cells": 20}, "image_size"),
+        ("module.py", {"depth": 3}, "depth"),
+        ("module.py", {"training_id": "tr_x"}, "training_id"),
+        ("model.onnx", {"training_id": "tr_x"}, "training_id"),
+        ("model.onnx", {"training_id": "tr_x", "cells": 5}, "body"),
+    ],
+)
+def test_a_bad_export_names_the_field(
+    service: Service, published: list[str], file: str, params: dict[str, str], field: str
+) -> None:
+    answer = service.client.get(f"/v1/genotypes/{published[0]}/{file}", params=params)
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert service.client.get(f"/v1/genotypes/gen_x/{file}").status_code == 404
