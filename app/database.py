@@ -10,6 +10,7 @@ from typing import Any
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from pydantic_core import to_json
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Engine, MetaData, String, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -73,10 +74,16 @@ _last_id = 0
 
 def new_id(prefix: str) -> str:
     """A prefixed id that sorts by time, `gen_01J…`; ids of one process are strictly increasing."""
+    return new_ids(prefix, 1)[0]
+
+
+def new_ids(prefix: str, count: int) -> list[str]:
+    """So many ids, increasing."""
     global _last_id
     with _id_lock:
-        _last_id = max(int(ULID()), _last_id + 1)
-        return f"{prefix}_{ULID.from_int(_last_id)}"
+        first = max(int(ULID()), _last_id + 1)
+        _last_id = first + count - 1
+    return [f"{prefix}_{ULID.from_int(first + i)}" for i in range(count)]
 
 
 class Database:
@@ -88,7 +95,7 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        self.engine = _sqlite(url) if url.startswith("sqlite") else create_engine(url, pool_pre_ping=True)
+        self.engine = _sqlite(url) if url.startswith("sqlite") else _server(url)
         self._reading = self.engine.execution_options(reads_only=True)
 
     @contextmanager
@@ -121,11 +128,19 @@ def alembic_config(url: str | None = None) -> Config:
     return config
 
 
+def _json(value: Any) -> str:
+    return to_json(value).decode()
+
+
+def _server(url: str) -> Engine:
+    return create_engine(url, pool_pre_ping=True, json_serializer=_json)
+
+
 def _sqlite(url: str) -> Engine:
     path = make_url(url).database
     if path and path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": 60.0})
+    engine = create_engine(url, connect_args={"timeout": 60.0}, json_serializer=_json)
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:

@@ -55,10 +55,18 @@ def main() -> None:
 
 def kept(path: Path, settings: dict[str, Any], searches: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The searches of a file that these ones do not replace."""
-    if not path.exists() or (former := json.loads(path.read_text()))["settings"] != settings:
+    if not path.exists():
+        return []
+    former = json.loads(path.read_text())
+    if _given(former["settings"]) != _given(settings):
         return []
     found = {(search["dataset"], search["seed"]) for search in searches}
     return [search for search in former["searches"] if (search["dataset"], search["seed"]) not in found]
+
+
+def _given(settings: dict[str, Any]) -> dict[str, Any]:
+    """Without what is not set, which an older file does not name."""
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def add(client: httpx.Client, name: str) -> dict[str, Any]:

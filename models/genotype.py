@@ -81,11 +81,15 @@ class Genotype:
 
     def digest(self) -> str:
         """32 hex digits that are the same exactly for equal genotypes."""
-        return hashlib.sha256(json.dumps(self.as_dict()).encode()).hexdigest()[:32]
+        return _digest(json.dumps(self.as_dict()))
 
     def count(self, operation: str) -> dict[str, int]:
         """How many edges of each cell carry an operation, as `{"normal": 1, "reduce": 0}`."""
         return {cell: sum(op == operation for op, _ in getattr(self, cell)) for cell in CELLS}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def from_dict(value: Mapping[str, Any], space: SearchSpace) -> Genotype:
@@ -169,6 +173,32 @@ def from_tensor(batch: Tensor, space: SearchSpace) -> list[Genotype]:
             )
         )
     return genotypes
+
+
+def described(batch: Tensor, space: SearchSpace) -> list[tuple[dict[str, Any], str]]:
+    """The DARTS JSON form and the digest of every genotype of a tensor, as `Genotype` has them.
+
+    For many genotypes at once: equal edges are one list, and one piece of text, in all of them.
+    """
+    width = space.inputs + space.intermediates
+    edges = [[name, node] for name in space.operations for node in range(width)]
+    texts, concat = [json.dumps(edge) for edge in edges], list(space.concat)
+    operation, predecessor = batch.flatten(2, 3).unbind(-1)  # [batch, cell, edge]
+    found = []
+    for normal, reduce in (operation * width + predecessor).tolist():
+        form = {
+            "normal": [edges[edge] for edge in normal],
+            "normal_concat": concat,
+            "reduce": [edges[edge] for edge in reduce],
+            "reduce_concat": concat,
+        }
+        cells = [", ".join([texts[edge] for edge in cell]) for cell in (normal, reduce)]
+        text = (
+            f'{{"normal": [{cells[0]}], "normal_concat": {concat}, '
+            f'"reduce": [{cells[1]}], "reduce_concat": {concat}}}'
+        )
+        found.append((form, _digest(text)))
+    return found
 
 
 def random_tensor(count: int, space: SearchSpace, generator: torch.Generator) -> Tensor:

@@ -259,14 +259,17 @@ class Decoder(nn.Module):
         self.classify = _mlp(2 * inputs, recipe.hidden, len(space.operations))
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of edges `[node, node, batch]` and operations `[operation, cell, target, source, batch]`.
+        """Logits of edges and of operations, `[operation, cell, target, source, batch]`.
+
+        Those of edges are `edges`, or where edges are exclusive the `predecessors` alone.
 
         Args:
             z: `[latent dimension, cell, node, batch]`.
         """
         z = self.placed(z)
         leaving, entering = self.ends(z)
-        return self.edges(z), self.operations(leaving[:, :, None, :-1], entering[:, :, :, None])
+        edges = self.predecessors(z) if self.recipe.exclusive else self.edges(z)
+        return edges, self.operations(leaving[:, :, None, :-1], entering[:, :, :, None])
 
     def placed(self, z: Tensor) -> Tensor:
         """Latents with the positions of their nodes, where the recipe has them."""
@@ -276,12 +279,20 @@ class Decoder(nn.Module):
         return torch.cat([z, position.expand(-1, *z.shape[1:])])
 
     def edges(self, z: Tensor) -> Tensor:
-        """Logits of edges, `[node, node, batch]`, the source first."""
-        nodes = z.flatten(1, 2)
-        source, target = nodes, nodes
-        if self.recipe.directed:
-            source, target = (_columns(mlp, nodes) for mlp in (self.source, self.target))
-        return contract("fib,fjb->ijb", source, target)
+        """Logits of edges between all nodes of the graph, `[node, node, batch]`, the source first."""
+        source, target = self._maps(z)
+        return contract("fib,fjb->ijb", source.flatten(1, 2), target.flatten(1, 2))
+
+    def predecessors(self, z: Tensor) -> Tensor:
+        """Logits of edges into the intermediate nodes of a cell, `[cell, target, source, batch]`."""
+        source, target = self._maps(z)
+        return contract("fcsb,fctb->ctsb", source[:, :, :-2], target[:, :, self.inputs : -1])
+
+    def _maps(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Every node as the source and as the target of an edge."""
+        if not self.recipe.directed:
+            return z, z
+        return _columns(self.source, z), _columns(self.target, z)
 
     def ends(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """What every node brings to the operations of its edges.
@@ -360,7 +371,10 @@ class VGAE(nn.Module):
         Args:
             z: `[batch, nodes, latent dimension]`.
         """
-        edges, scores = self.decoder(self._by_cell(z))
+        placed = self.decoder.placed(self._by_cell(z))
+        leaving, entering = self.decoder.ends(placed)
+        edges = self.decoder.edges(placed)
+        scores = self.decoder.operations(leaving[:, :, None, :-1], entering[:, :, :, None])
         size, first = self.space.nodes_per_cell, self.space.inputs
         operations = scores.new_zeros(len(z), *edges.shape[:2], len(scores))
         for cell, offset in enumerate(range(0, self.space.nodes, size)):
@@ -382,8 +396,8 @@ class VGAE(nn.Module):
             they stand (edges by a threshold, where they are not exclusive), are another graph.
         """
         placed = self.decoder.placed(self._by_cell(z))
-        edges = self.decoder.edges(placed)
-        scores = self._predecessors(torch.nan_to_num(edges), -torch.inf)
+        scores = torch.nan_to_num(self.decoder.predecessors(placed))
+        scores = scores.masked_fill(~self.legal[:-1, :-1], -torch.inf)
         kept = scores.topk(self.space.predecessors, dim=2).indices.sort(dim=2).values
         leaving, entering = self.decoder.ends(placed)
         rows = kept.flatten(1, 2).expand(len(leaving), -1, -1, -1)
@@ -394,7 +408,7 @@ class VGAE(nn.Module):
         genotypes = torch.stack([operations, kept], dim=-1).permute(3, 0, 1, 2, 4)
         if self.recipe.exclusive:
             return genotypes, torch.zeros(len(z), dtype=torch.bool, device=z.device)
-        raw = (edges > 0).permute(2, 0, 1).triu(1)
+        raw = (self.decoder.edges(placed) > 0).permute(2, 0, 1).triu(1)
         same = (raw == (from_tensor(genotypes.cpu(), self.space).adjacency > 0).to(raw.device)).all((1, 2))
         return genotypes, ~(same & (logits.argmax(0) == operations).flatten(0, 2).all(0))
 
@@ -433,7 +447,7 @@ class VGAE(nn.Module):
         """`[batch, nodes, latent dimension]` to `[latent dimension, cell, node, batch]`."""
         return z.permute(2, 1, 0).unflatten(1, (-1, self.space.nodes_per_cell))
 
-    def _exclusive(self, edges: Tensor, adjacency: Tensor) -> Tensor:
+    def _exclusive(self, scores: Tensor, adjacency: Tensor) -> Tensor:
         """Cross-entropy of the predecessors of each node, given that there are so many.
 
         Given its number of predecessors, a set `S` has probability proportional to
@@ -441,22 +455,14 @@ class VGAE(nn.Module):
         predecessors is decoding at the mode, and every decoded graph is legal.
 
         Args:
-            edges: `[node, node, batch]`.
+            scores: of `Decoder.predecessors`.
             adjacency: `[cell, target, source, batch]`.
         """
-        intermediate = slice(self.space.inputs, self.space.nodes_per_cell - 1)
-        legal, scores = self.legal[:-1, :-1], self._predecessors(edges, -1e4)
-        wanted = adjacency[:, intermediate, : legal.shape[1]] * legal  # [cell, target, source, batch]
+        legal = self.legal[:-1, :-1]
+        scores = scores.masked_fill(~legal, -1e4)
+        wanted = adjacency[:, self.space.inputs : -1, :-2] * legal  # [cell, target, source, batch]
         normaliser = scores[:, :, self.sets].sum(3).logsumexp(2)
         return (normaliser - (wanted * scores).sum(2)).mean()
-
-    def _predecessors(self, edges: Tensor, illegal: float) -> Tensor:
-        """The scores of edges into intermediate nodes, `[cell, target, source, batch]`."""
-        size, first = self.space.nodes_per_cell, self.space.inputs
-        cells = torch.stack([edges[o : o + size, o : o + size] for o in range(0, self.space.nodes, size)])
-        return cells.transpose(1, 2)[:, first : size - 1, : size - 2].masked_fill(
-            ~self.legal[:-1, :-1], illegal
-        )
 
 
 def _columns(mlp: nn.Sequential, x: Tensor) -> Tensor:

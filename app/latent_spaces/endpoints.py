@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
+from pydantic_core import to_json
 
 from app.dependencies import ArtifactsIn, DatabaseIn, Reading, SettingsIn, StarterIn, Writing
 from app.jobs.schemas import JobOut
@@ -61,8 +62,7 @@ def generate(
 ) -> Response:
     """New architectures near a point, between points, at random or for a data set: at once, and stored."""
     answer = generation.generate(database, latent_space_id, body, settings, artifacts)
-    # written as it is: thousands of items need no second validation
-    return Response(answer.model_dump_json(), media_type="application/json")
+    return Response(to_json(answer), media_type="application/json")
 
 
 @router.get("/{latent_space_id}/meaning")

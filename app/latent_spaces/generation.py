@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from torch import Tensor
 
 from app.artifacts import Artifacts
-from app.database import Database, new_id, now
+from app.database import Database, new_ids, now
 from app.datasets import service as datasets
 from app.datasets.neighbors import Neighbor, neighbors
 from app.genotypes import service as genotypes
@@ -61,8 +61,11 @@ class Start:
 
 def generate(
     database: Database, space_id: str, request: GenerateIn, settings: Settings, artifacts: Artifacts
-) -> GenerateOut:
+) -> dict[str, Any]:
     """New genotypes from a latent space, stored with where they came from.
+
+    Returns:
+        the fields of `GenerateOut`; plain values, as there can be thousands of items.
 
     Raises:
         NotFound, Conflict: no such space, or one that is still training.
@@ -94,9 +97,9 @@ def generate(
     rows = _rows(space, net.space, found, start.shown, gamma, request)
     if rows:
         with database.session() as session:
-            session.execute(insert(Genotype), rows)
+            session.execute(insert(Genotype.__table__), rows)  # type: ignore[arg-type]
             session.commit()
-    return GenerateOut.model_construct(
+    answer = GenerateOut(
         latent_space_id=space_id,
         start=start.shown,
         gamma=gamma,
@@ -107,8 +110,10 @@ def generate(
         repaired=found.repaired,
         seconds=time.perf_counter() - began,
         note=_note(len(rows), found, request),
-        items=[GenotypeOut.model_construct(**row) for row in rows],
+        items=[],
     )
+    items = [{name: row[name] for name in GenotypeOut.model_fields} for row in rows]
+    return {**answer.model_dump(), "items": items}
 
 
 def best_point(session: Session, search_space: str, dataset_id: str) -> tuple[Genotype, Evaluation] | None:
@@ -293,16 +298,17 @@ def _rows(
     sources = _sources(found, search_space, start, gamma, request)
     latents = found.sample.latents.float().contiguous().numpy()
     made, origin = now(), "random" if start.kind in ("uniform", "prior") else "generated"
+    ids = new_ids(genotypes.PREFIX, len(found.genotypes))
     return [
         {
-            "id": new_id(genotypes.PREFIX),
+            "id": ids[i],
             "search_space": search_space.name,
             "origin": origin,
             "name": None,
             "dataset_id": None,
-            "genotype": genotype.as_dict(),
+            "genotype": form,
             "continuous": None,
-            "digest": genotype.digest(),
+            "digest": digest,
             "parameters": parameters[i],
             "macs": macs[i],
             "source": sources[i],
@@ -310,7 +316,7 @@ def _rows(
             "latent": latents[i].tobytes(),
             "created_at": made,
         }
-        for i, genotype in enumerate(forms.from_tensor(found.genotypes, search_space))
+        for i, (form, digest) in enumerate(forms.described(found.genotypes, search_space))
     ]
 
 

@@ -164,3 +164,9 @@ def test_a_malformed_continuous_genotype_names_the_part_at_fault(field: str, val
     with pytest.raises(GenotypeError) as caught:
         forms.continuous_from_dict({**continuous(0.5), field: value}, DARTS)
     assert caught.value.field == field
+
+
+def test_many_are_described_as_one_is() -> None:
+    batch = random_tensor(300, DARTS, torch.Generator().manual_seed(0))
+    expected = [(genotype.as_dict(), genotype.digest()) for genotype in from_tensor(batch, DARTS)]
+    assert forms.described(batch, DARTS) == expected

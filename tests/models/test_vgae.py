@@ -84,18 +84,23 @@ def test_every_preset_trains_and_decodes(preset: str) -> None:
     losses.total.backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
     assert net.encode(graphs)[0].shape == (3, 14, 4)
-    assert graph.to_tensor(net.decode(torch.randn(3, 14, 4)), DARTS).shape == (3, 2, 4, 2, 2)
+    z = torch.randn(200, 14, 4)
+    with torch.no_grad():
+        genotypes, repaired = net.genotypes(z)
+        assert torch.equal(graph.to_tensor(net.decode(z), DARTS), genotypes)
+    assert repaired.any() == (not PRESETS[preset].exclusive)
 
 
 def test_the_exclusive_loss_is_the_likelihood_of_the_predecessor_sets() -> None:
     net, graphs = VGAE(DARTS, PRESETS["default"]), batch(1)
-    adjacency, scores = graph.cells(graphs, DARTS).adjacency, torch.randn(14, 14, 1)
+    adjacency, scores = graph.cells(graphs, DARTS).adjacency, torch.randn(2, 4, 5, 1)
     expected = []
-    for cell in (0, 7):  # by hand: at each node a softmax over the sets of two
+    for cell in (0, 1):  # by hand: at each node a softmax over the sets of two
         for node in range(2, 6):
-            local = scores[cell : cell + node, cell + node, 0]
+            local = scores[cell, node - 2, :node, 0]
             sets = torch.combinations(torch.arange(node), 2)
-            chosen = graphs.adjacency[0, cell : cell + node, cell + node].nonzero().flatten()
+            first = 7 * cell
+            chosen = graphs.adjacency[0, first : first + node, first + node].nonzero().flatten()
             expected.append(-local[sets].sum(1).log_softmax(0)[(sets == chosen).all(1)].item())
     assert net._exclusive(scores, adjacency).item() == pytest.approx(sum(expected) / 8, rel=1e-5)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from app.datasets.tables import DatasetDistance
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import Service
@@ -122,3 +123,30 @@ def test_a_data_set_goes_with_its_file_unless_something_refers_to_it(service: Se
     refused = service.client.delete(f"/v1/datasets/{digits}")
     assert refused.status_code == 409
     assert service.get(f"/v1/datasets/{digits}")["id"] == digits
+
+
+def test_neighbors_are_measured_once_and_both_ways(service: Service, digits: str) -> None:
+    first = upload(service, small("RGB"), "first").json()["id"]
+    second = upload(service, small("L"), "second").json()["id"]
+    service.post("/v1/genotypes/published")  # which makes data sets of facts alone
+    found = service.get(f"/v1/datasets/{first}/neighbors")["items"]
+    assert [row["dataset_id"] for row in found] == [second, digits]
+    assert 0 <= found[0]["distance"] < found[1]["distance"]
+    back = service.get(f"/v1/datasets/{second}/neighbors")["items"]
+    assert {row["dataset_id"]: row["distance"] for row in back}[first] == found[0]["distance"]
+    with service.database.session() as session:
+        assert session.query(DatasetDistance).count() == 3
+        for row in session.query(DatasetDistance):
+            row.distance = 7.0
+        session.commit()
+    assert [row["distance"] for row in service.get(f"/v1/datasets/{first}/neighbors")["items"]] == [7, 7]
+    assert service.client.delete(f"/v1/datasets/{second}").status_code == 204
+    assert [row["dataset_id"] for row in service.get(f"/v1/datasets/{first}/neighbors")["items"]] == [digits]
+
+
+def test_a_data_set_of_facts_alone_has_no_neighbors(service: Service, digits: str) -> None:
+    service.post("/v1/genotypes/published")
+    facts = next(row for row in service.get("/v1/datasets")["items"] if row["source"] == "facts")
+    answer = service.client.get(f"/v1/datasets/{facts['id']}/neighbors")
+    assert answer.status_code == 422
+    assert service.client.get("/v1/datasets/ds_x/neighbors").status_code == 404
