@@ -58,9 +58,17 @@ class Starter:
         self.settings, self.background, self.response = settings, background, response
 
     def start(self, jobs: Sequence[Job]) -> list[JobOut]:
+        """Sends committed jobs, and answers with them."""
+        self.send(jobs)
+        return self.accept(jobs)
+
+    def send(self, jobs: Sequence[Job]) -> None:
         """Sends committed jobs after the answer is out, so that a slow broker delays nobody."""
         for job in jobs:
             self.background.add_task(queue.send, self.settings.broker_url, job.id)
+
+    def accept(self, jobs: Sequence[Job]) -> list[JobOut]:
+        """Answers with jobs; `Location` is the first's."""
         self.response.headers["Location"] = f"/v1/jobs/{jobs[0].id}"
         self.response.headers["Retry-After"] = RETRY_AFTER
         return [JobOut.model_validate(job) for job in jobs]

@@ -15,6 +15,7 @@ from app.artifacts import Artifacts
 from app.database import Database, SchemaError
 from app.datasets.endpoints import router as datasets
 from app.dependencies import DatabaseIn
+from app.experiments.endpoints import router as experiments
 from app.genotypes.endpoints import router as genotypes
 from app.idempotency import IdempotencyMiddleware
 from app.jobs.endpoints import router as jobs
@@ -25,7 +26,7 @@ from app.searches.endpoints import router as searches
 from app.settings import Settings, get_settings
 from app.trainings.endpoints import router as trainings
 
-ROUTERS = (datasets, genotypes, searches, latent_spaces, trainings, jobs)
+ROUTERS = (datasets, genotypes, searches, latent_spaces, trainings, experiments, jobs)
 
 DESCRIPTION = """Neural architectures for a new data set at zero search hours.
 

@@ -245,3 +245,43 @@ def augment(images: Tensor, padding: int, flip: bool, generator: torch.Generator
         mirrored = (torch.rand(batch, generator=generator) < 0.5).to(images.device)
         images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
     return images
+
+
+def jitter(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Random brightness, contrast and saturation, each image by factors of its own.
+
+    Args:
+        images: uint8 `[batch, channels, size, size]`.
+        strength: factors are drawn from 1 - strength to 1 + strength; 0 for none.
+        generator: on the CPU.
+
+    Returns:
+        float32 of the same shape, 0 to 255.
+    """
+    if strength == 0:
+        return images
+    draws = torch.rand(3, len(images), 1, 1, 1, generator=generator).to(images.device)
+    brightness, contrast, saturation = 1 + strength * (2 * draws - 1)
+    changed = images.float() * brightness
+    middle = changed.mean((1, 2, 3), keepdim=True)
+    changed = middle + contrast * (changed - middle)
+    grey = changed.mean(1, keepdim=True)
+    return (grey + saturation * (changed - grey)).clamp(0, 255)
+
+
+def cut_out(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """A square of zeros somewhere in every image (DeVries, Taylor, 2017); it may reach over the border.
+
+    Args:
+        images: normalised, `[batch, channels, size, size]`.
+        side: of the square in pixels; 0 for none.
+        generator: on the CPU.
+    """
+    if side == 0:
+        return images
+    size = images.shape[-1]
+    centre = torch.randint(size, (2, len(images), 1), generator=generator).to(images.device)
+    first = centre - side // 2
+    place = torch.arange(size, device=images.device)
+    rows, columns = (place >= first) & (place < first + side)  # each [batch, size]
+    return images.masked_fill((rows[:, :, None] & columns[:, None])[:, None], 0.0)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import safetensors.torch
 import torch
@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 
-from models.data import DataError, ImageData, normalise, require_size
+from models.data import DataError, ImageData, Split, cut_out, jitter, normalise, require_size
 from models.genotype import Genotype
 from models.network import Network
+from models.reference import Reference
 from models.search import NonFiniteLoss
 from models.search_space import SearchSpace
 from models.size import measure_macs
@@ -25,7 +26,11 @@ AUXILIARY_WEIGHT = 0.4
 class TrainRecipe:
     """All hyper-parameters of a training.
 
-    `crop_padding` is in pixels; `train_images` limits the training split, `None` takes all of it.
+    `crop_padding` and `cutout` (the side of a square that is blanked: DeVries, Taylor, 2017) are in
+    pixels, `colour_jitter` is the greatest relative change of brightness, contrast and saturation.
+    `train_images` limits the training split, `None` takes all of it; of these, `validation_share` is held
+    out, so that an epoch can be chosen without looking at the test split. `precision` is that of
+    convolutions and products; weights and sums are float32.
     """
 
     channels: Annotated[int, Ge(2), Le(512)] = 36
@@ -41,12 +46,31 @@ class TrainRecipe:
     auxiliary: bool = False
     crop_padding: Annotated[int, Ge(0), Le(32)] = 4
     flip: bool = True
+    cutout: Annotated[int, Ge(0), Le(512)] = 0
+    colour_jitter: Annotated[float, Ge(0), Lt(1)] = 0.0
     train_images: Annotated[int, Ge(2)] | None = None
+    validation_share: Annotated[float, Ge(0), Le(0.5)] = 0.05
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 RECIPES: dict[str, TrainRecipe] = {
     # table 1 of the VGAE-NAS paper, with the depth and width that give its model sizes
     "paper-small": TrainRecipe(),
+    # table 3 of the paper; the rest as PC-DARTS trains on ImageNet
+    "paper-imagenet": TrainRecipe(
+        channels=48,
+        cells=14,
+        epochs=250,
+        batch_size=1024,
+        learning_rate=0.5,
+        weight_decay=3e-5,
+        label_smoothing=0.1,
+        auxiliary=True,
+        crop_padding=32,
+        colour_jitter=0.4,
+        validation_share=0.01,
+        precision="bfloat16",
+    ),
     # under a minute for digits on two cores
     "quick": TrainRecipe(
         channels=16,
@@ -57,8 +81,36 @@ RECIPES: dict[str, TrainRecipe] = {
         crop_padding=1,
         flip=False,
         train_images=10_000,
+        validation_share=0.1,
     ),
 }
+
+Build = Callable[[ImageData], "Network | Reference"]
+"""Makes the network for a data set's channels, size and classes."""
+
+
+def of_genotype(genotype: Genotype, space: SearchSpace, recipe: TrainRecipe) -> Build:
+    """Builds a genotype's network with a recipe's channels and cells."""
+
+    def build(data: ImageData) -> Network:
+        require_size(data.image_size, recipe.cells)
+        return Network(
+            genotype,
+            space,
+            data.channels,
+            len(data.classes),
+            recipe.channels,
+            recipe.cells,
+            recipe.auxiliary,
+            recipe.drop_path,
+        )
+
+    return build
+
+
+def of_reference(name: str) -> Build:
+    """Builds one of torchvision's networks; channels and cells do not count."""
+    return lambda data: Reference(name, data.channels, data.image_size, len(data.classes))
 
 
 @dataclass(frozen=True)
@@ -70,6 +122,7 @@ class TrainEpoch:
     accuracy: float
     test_accuracy: float
     test_top5: float
+    validation_accuracy: float | None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -80,7 +133,7 @@ class Training:
     """One training, epoch by epoch: SGD with a cosine from the learning rate to 0.
 
     Args:
-        genotype, space: the network's cells.
+        build: makes the network.
         data: the data set.
         recipe: the hyper-parameters.
         seed: decides everything random.
@@ -91,32 +144,21 @@ class Training:
     """
 
     def __init__(
-        self,
-        genotype: Genotype,
-        space: SearchSpace,
-        data: ImageData,
-        recipe: TrainRecipe,
-        seed: int,
-        device: torch.device,
+        self, build: Build, data: ImageData, recipe: TrainRecipe, seed: int, device: torch.device
     ) -> None:
-        require_size(data.image_size, recipe.cells)
         data = data.limited(recipe.train_images, seed)
-        if len(data.train) < 2:
+        held_out = round(recipe.validation_share * len(data.train))
+        if len(data.train) - held_out < 2:
             raise DataError("has fewer than 2 training images")
         self.recipe, self.seed, self.device = recipe, seed, device
+        order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed + 1))
+        self.validation = data.train.subset(order[:held_out]).to(device)
+        if held_out:
+            data = replace(data, train=data.train.subset(order[held_out:]))
         self.statistics = data.statistics(device)
         self.data = replace(data, train=data.train.to(device), test=data.test.to(device))
         torch.manual_seed(seed)
-        self.net = Network(
-            genotype,
-            space,
-            data.channels,
-            len(data.classes),
-            recipe.channels,
-            recipe.cells,
-            recipe.auxiliary,
-            recipe.drop_path,
-        ).to(memory_format=torch.channels_last)
+        self.net = build(data).to(memory_format=torch.channels_last)
         self.net.to(device)
         self.optimizer = torch.optim.SGD(
             self.net.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
@@ -134,7 +176,9 @@ class Training:
         batches = self.data.train.batches(recipe.batch_size, generator, recipe.crop_padding, recipe.flip)
         for images, labels in batches:
             between_steps()
-            loss, right = self._step(normalise(images, self.statistics), labels)
+            images = jitter(images, recipe.colour_jitter, generator)
+            images = cut_out(normalise(images, self.statistics), recipe.cutout, generator)
+            loss, right = self._step(images, labels)
             totals += torch.stack([loss * len(labels), right])
             seen += len(labels)
         self.schedule.step()
@@ -142,21 +186,23 @@ class Training:
         total, right = totals.tolist()
         if total != total or total in (float("inf"), float("-inf")):
             raise NonFiniteLoss(self.epoch, "the training loss is not finite; try a smaller learning_rate")
-        test_accuracy, test_top5 = self.test(between_steps)
-        return TrainEpoch(self.epoch, total / seen, 100 * right / seen, test_accuracy, test_top5)
+        test_accuracy, test_top5 = self.measure(self.data.test, between_steps)
+        validation = self.measure(self.validation, between_steps)[0] if len(self.validation) else None
+        return TrainEpoch(self.epoch, total / seen, 100 * right / seen, test_accuracy, test_top5, validation)
 
     @torch.no_grad()
-    def test(self, between_steps: Callable[[], None]) -> tuple[float, float]:
-        """Top-1 and top-5 accuracy on the test split, in percent."""
+    def measure(self, split: Split, between_steps: Callable[[], None]) -> tuple[float, float]:
+        """Top-1 and top-5 accuracy on a split, in percent."""
         self.net.eval()
         size = max(self.recipe.batch_size, 256)
         right = torch.zeros(2, device=self.device)
-        for images, labels in self.data.test.batches(size, None):
+        for images, labels in split.batches(size, None):
             between_steps()
-            logits, _ = self.net(self._input(normalise(images, self.statistics)))
+            with self._precision():
+                logits, _ = self.net(self._input(normalise(images, self.statistics)))
             hits = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
             right += torch.stack([hits[:, 0].sum(), hits.sum()])
-        top1, top5 = (100 * right / len(self.data.test)).tolist()
+        top1, top5 = (100 * right / len(split)).tolist()
         return top1, top5
 
     def parameters(self) -> int:
@@ -190,11 +236,15 @@ class Training:
 
     def _step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         self.optimizer.zero_grad(set_to_none=True)
-        logits, auxiliary = self.net(self._input(images))
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        smoothing = self.recipe.label_smoothing
+        with self._precision():
+            logits, auxiliary = self.net(self._input(images))
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
         total = loss
         if auxiliary is not None:
-            total = loss + AUXILIARY_WEIGHT * F.cross_entropy(auxiliary, labels)
+            total = loss + AUXILIARY_WEIGHT * F.cross_entropy(
+                auxiliary.float(), labels, label_smoothing=smoothing
+            )
         total.backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.gradient_clip)
         self.optimizer.step()
@@ -202,3 +252,7 @@ class Training:
 
     def _input(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last)
+
+    def _precision(self) -> torch.autocast:
+        reduced = self.recipe.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=reduced)

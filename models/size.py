@@ -117,7 +117,7 @@ def mac_costs(space: SearchSpace, shape: NetworkShape) -> Costs:
     return Costs(fixed, edges)
 
 
-def measure_macs(network: Network, image_channels: int, image_size: int) -> int:
+def measure_macs(network: nn.Module, image_channels: int, image_size: int) -> int:
     """Multiply-accumulate operations of one image through a network's convolutions and linear layer."""
     training = network.training
     device = next(network.parameters()).device

@@ -1,4 +1,4 @@
-"""The job kind `train`: retrains one genotype."""
+"""The job kind `train`: trains one genotype, or one reference network."""
 
 import time
 from typing import Any
@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from app.datasets import service as datasets
 from app.genotypes import service as genotypes
 from app.trainings import service as trainings
-from models.retrain import Training, TrainRecipe
+from models.retrain import Training, TrainRecipe, of_genotype, of_reference
 from models.search_space import SEARCH_SPACES
 from worker.runner import Finish, Run
 
@@ -60,8 +60,12 @@ def _build(run: Run) -> tuple[Training, str]:
     with run.database.session(reads_only=True) as session:
         row = trainings.get(session, run.params["training_id"])
         dataset = datasets.get(session, row.dataset_id)
-        genotype = genotypes.get(session, row.genotype_id)
+        genotype = genotypes.get(session, row.genotype_id) if row.genotype_id is not None else None
     images = datasets.load(dataset, run.settings, run.artifacts)
-    space = SEARCH_SPACES[genotype.search_space]
     recipe = TrainRecipe(**row.settings)
-    return Training(genotypes.discrete(genotype), space, images, recipe, row.seed, run.device), row.id
+    if genotype is not None:
+        build = of_genotype(genotypes.discrete(genotype), SEARCH_SPACES[genotype.search_space], recipe)
+    else:
+        assert row.reference is not None
+        build = of_reference(row.reference)
+    return Training(build, images, recipe, row.seed, run.device), row.id

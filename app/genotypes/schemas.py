@@ -96,7 +96,8 @@ class EvaluationOut(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     id: str
-    genotype_id: str
+    genotype_id: str | None
+    reference: str | None = Field(description="A network of torchvision's, where there is no genotype.")
     dataset_id: str
     kind: EvaluationKind = Field(
         description="`trained` here, `reported` by someone else, or `search`: the supernet's own accuracy."
@@ -109,6 +110,12 @@ class EvaluationOut(BaseModel):
     test_accuracy: float = Field(description="Percent, of the best epoch.")
     test_top5: float | None
     last_test_accuracy: float | None = Field(description="Percent, of the last epoch.")
+    validation_accuracy: float | None = Field(
+        description="Percent, the best on images held out of the training split."
+    )
+    selected_test_accuracy: float | None = Field(
+        description="Percent on the test split, of the epoch that is best by `validation_accuracy`."
+    )
     parameters: int | None
     macs: int | None
     train_seconds: float | None

@@ -47,14 +47,15 @@ def get_job(session: Reading, job_id: str, response: Response) -> JobOut:
 
 @router.post("/{job_id}/cancel")
 def cancel_job(session: Writing, job_id: str) -> JobOut:
-    """Cancels a queued job at once; a running one stops at its next step."""
+    """Cancels a queued job at once; a running one stops at its next step. With all its parts."""
     return JobOut.model_validate(service.cancel(session, job_id))
 
 
 @router.post("/{job_id}/retry", status_code=202)
 def retry_job(session: Writing, job_id: str, starter: StarterIn) -> JobOut:
-    """Queues a failed or cancelled job again; it goes on from its last checkpoint."""
-    return starter.start([service.retry(session, job_id)])[0]
+    """Queues a failed or cancelled job again, or such parts of one; it goes on from its last checkpoint."""
+    starter.send(service.retry(session, job_id))
+    return starter.accept([service.get(session, job_id)])[0]
 
 
 @router.get(

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from app.problems import ProblemBody
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-Kind = Literal["search", "fit", "train"]
+Kind = Literal["search", "fit", "train", "experiment"]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
@@ -30,6 +30,7 @@ class JobOut(BaseModel):
 
     id: str
     kind: Kind
+    parent_id: str | None = Field(description="The job that this one is a part of.")
     status: Status
     progress: float = Field(description="From 0 to 1.")
     step: str = Field(description="What it does now, in a line.")

@@ -4,6 +4,9 @@ queued -> running -> succeeded | failed | cancelled
 running -> queued             put back: its worker stopped, or its lease ran out
 queued -> cancelled
 failed | cancelled -> queued  retry
+
+A job can be the parent of others. No worker runs it: it is running while one of its parts is not over,
+and whatever ends a part brings it up to date.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import CursorResult, Select, select, update
+from sqlalchemy import CursorResult, Select, func, select, update
 from sqlalchemy.orm import Session
 
 from app.database import new_id, now
@@ -21,7 +24,9 @@ from app.problems import Conflict, JobFailed, NotFound, Problem
 PREFIX = "job"
 
 
-def create(session: Session, kind: str, params: dict[str, Any], links: dict[str, str]) -> Job:
+def create(
+    session: Session, kind: str, params: dict[str, Any], links: dict[str, str], parent_id: str | None = None
+) -> Job:
     """A new queued job, not yet committed and not yet sent.
 
     Args:
@@ -29,11 +34,13 @@ def create(session: Session, kind: str, params: dict[str, Any], links: dict[str,
         kind: which file of the worker runs it.
         params: what that file reads.
         links: to the resources that it makes.
+        parent_id: the job that it is a part of.
     """
     moment = now()
     job = Job(
         id=new_id(PREFIX),
         kind=kind,
+        parent_id=parent_id,
         status="queued",
         params=params,
         links=links,
@@ -49,6 +56,13 @@ def create(session: Session, kind: str, params: dict[str, Any], links: dict[str,
     session.flush()
     add_event(session, job.id, "queued", {})
     return job
+
+
+def create_parent(session: Session, kind: str, params: dict[str, Any], links: dict[str, str]) -> Job:
+    """A new job that is carried by its parts, not yet committed; the parts are made with `parent_id`."""
+    job = create(session, kind, params, links)
+    _change(session, job.id, status="running", step="its parts wait for a worker", started_at=now())
+    return get(session, job.id)
 
 
 def get(session: Session, job_id: str) -> Job:
@@ -164,6 +178,7 @@ def succeed(session: Session, job_id: str, token: str, result: dict[str, Any], l
     )
     if done:
         add_event(session, job_id, "succeeded", {})
+        _bring_up_to_date(session, job.parent_id)
     return done
 
 
@@ -173,6 +188,7 @@ def fail(session: Session, job_id: str, token: str, problem: Problem) -> bool:
     done = _change(session, job_id, *_held(token), **_final("failed"), step="failed", error=error)
     if done:
         add_event(session, job_id, "failed", error)
+        _bring_up_to_date(session, get(session, job_id).parent_id)
     session.commit()
     return done
 
@@ -182,6 +198,7 @@ def finish_cancel(session: Session, job_id: str, token: str) -> bool:
     done = _change(session, job_id, *_held(token), **_final("cancelled"), step="cancelled")
     if done:
         add_event(session, job_id, "cancelled", {})
+        _bring_up_to_date(session, get(session, job_id).parent_id)
     session.commit()
     return done
 
@@ -193,6 +210,7 @@ def put_back(session: Session, job_id: str, token: str, reason: str) -> bool:
     """
     if _change(session, job_id, *_held(token), Job.cancel_requested, **_final("cancelled"), step="cancelled"):
         add_event(session, job_id, "cancelled", {})
+        _bring_up_to_date(session, get(session, job_id).parent_id)
         session.commit()
         return True
     back = _change(session, job_id, *_held(token), **_queued(), attempt=Job.attempt - 1)
@@ -203,14 +221,16 @@ def put_back(session: Session, job_id: str, token: str, reason: str) -> bool:
 
 
 def cancel(session: Session, job_id: str) -> Job:
-    """Cancels a queued job at once, or asks a running one to stop at its next step.
+    """Cancels a queued job at once, or asks a running one to stop at its next step; with all its parts.
 
     Raises:
         NotFound: there is no such job.
         Conflict: the job is over.
     """
+    parent_id = get(session, job_id).parent_id
     if _change(session, job_id, Job.status == "queued", **_final("cancelled"), step="cancelled"):
         add_event(session, job_id, "cancelled", {})
+        _bring_up_to_date(session, parent_id)
     elif _change(
         session, job_id, Job.status == "running", Job.cancel_requested.is_(False), cancel_requested=True
     ):
@@ -220,17 +240,38 @@ def cancel(session: Session, job_id: str) -> Job:
         if job.status in FINAL and job.status != "cancelled":
             raise Conflict(f"job {job_id} has {job.status}; only a queued or running job can be cancelled")
     session.commit()
+    # one after the other, each committed: whoever ends a part locks it first and its parent then
+    for part in parts(session, job_id, ("queued", "running")):
+        cancel(session, part)
     return get(session, job_id)
 
 
-def retry(session: Session, job_id: str) -> Job:
-    """Queues a failed or cancelled job again; it goes on from its last checkpoint. Not yet sent.
+def parts(session: Session, job_id: str, statuses: Sequence[str]) -> list[str]:
+    """The ids of a job's parts with some statuses, oldest first."""
+    query = select(Job.id).where(Job.parent_id == job_id, Job.status.in_(statuses))
+    return list(session.scalars(query.order_by(Job.id)))
+
+
+def retry(session: Session, job_id: str) -> list[Job]:
+    """Queues a failed or cancelled job again; it goes on from its last checkpoint.
+
+    Of a job with parts, those that failed or were cancelled are queued.
+
+    Returns:
+        what is queued now, and not yet sent.
 
     Raises:
         NotFound: there is no such job.
-        Conflict: the job is not over, or has succeeded.
+        Conflict: the job is not over, or has succeeded in all its parts.
     """
-    again = _change(
+    job = get(session, job_id)
+    failed = parts(session, job_id, ("failed", "cancelled"))
+    if failed and job.status in FINAL:
+        again = [part for part_id in failed for part in retry(session, part_id)]
+        _change(session, job_id, cancel_requested=False)
+        session.commit()
+        return again
+    queued = _change(
         session,
         job_id,
         Job.status.in_(("failed", "cancelled")),
@@ -240,12 +281,12 @@ def retry(session: Session, job_id: str) -> Job:
         finished_at=None,
         cancel_requested=False,
     )
-    if not again:
-        job = get(session, job_id)
+    if not queued:
         raise Conflict(f"job {job_id} is {job.status}; only a failed or cancelled job can be retried")
     add_event(session, job_id, "retried", {})
+    _bring_up_to_date(session, job.parent_id)
     session.commit()
-    return get(session, job_id)
+    return [get(session, job_id)]
 
 
 def expire(session: Session, max_attempts: int) -> list[str]:
@@ -265,11 +306,13 @@ def expire(session: Session, max_attempts: int) -> list[str]:
         if cancel_requested:
             if _change(session, job_id, *late, **_final("cancelled"), step="cancelled"):
                 add_event(session, job_id, "cancelled", {})
+                _bring_up_to_date(session, get(session, job_id).parent_id)
         elif attempt >= max_attempts:
             problem = JobFailed(f"its worker was lost {attempt} times; the last one did not come back")
             error = problem.body().model_dump()
             if _change(session, job_id, *late, **_final("failed"), step="failed", error=error):
                 add_event(session, job_id, "failed", error)
+                _bring_up_to_date(session, get(session, job_id).parent_id)
         elif _change(session, job_id, *late, **_queued()):
             add_event(session, job_id, "put_back", {"reason": "its worker was lost"})
             back.append(job_id)
@@ -291,6 +334,33 @@ def unsent(session: Session, older_than: datetime, limit: int) -> list[str]:
     ]
     session.commit()
     return ours
+
+
+def _bring_up_to_date(session: Session, parent_id: str | None) -> None:
+    """Makes a parent what its parts are, in the transaction that changed one of them.
+
+    It succeeds if any part has: a failed part is shown by the parent's result, and ends nothing.
+    """
+    if parent_id is None:
+        return
+    # the lock makes of two parts that end at once the second see the first
+    session.execute(select(Job.id).where(Job.id == parent_id).with_for_update())
+    parent = get(session, parent_id)
+    query = select(Job.status, func.count()).where(Job.parent_id == parent_id).group_by(Job.status)
+    counts = dict(session.execute(query).all())
+    result = {status: counts.get(status, 0) for status in FINAL}
+    over, total = sum(result.values()), sum(counts.values())
+    values: dict[str, Any] = {"progress": over / total, "step": f"{over} of {total} parts are over"}
+    if over < total:
+        values |= {"status": "running", "finished_at": None, "result": None, "error": None}
+        _change(session, parent_id, **values)
+        add_event(session, parent_id, "progress", result)
+        return
+    status = "cancelled" if parent.cancel_requested else "succeeded" if result["succeeded"] else "failed"
+    if status == "failed":
+        values["error"] = JobFailed(f"none of its {total} parts succeeded").body().model_dump()
+    _change(session, parent_id, **{**_final(status), **values, "result": result})
+    add_event(session, parent_id, status, result)
 
 
 def _change(session: Session, job_id: str, *conditions: Any, **values: Any) -> bool:

@@ -20,6 +20,8 @@ class Job(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(index=True)
+    parent_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"), index=True)
+    """The job that this one is a part of, if it is."""
     status: Mapped[str]
     params: Mapped[dict[str, Any]]
     links: Mapped[dict[str, Any]]

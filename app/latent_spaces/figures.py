@@ -109,7 +109,7 @@ def _accuracies_by_dataset(session: Session, ids: Sequence[str]) -> dict[str, di
     )
     found: dict[str, dict[str, float]] = {}
     for dataset, genotype_id, accuracy in session.execute(query):
-        found.setdefault(dataset, {})[genotype_id] = accuracy
+        found.setdefault(dataset, {})[str(genotype_id)] = accuracy
     return found
 
 

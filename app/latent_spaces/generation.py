@@ -59,6 +59,19 @@ class Start:
     points: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Draft:
+    """What was generated, not yet stored.
+
+    Args:
+        answer: all of the answer but its items.
+        rows: of the table of genotypes.
+    """
+
+    answer: GenerateOut
+    rows: list[dict[str, Any]]
+
+
 def generate(
     database: Database, space_id: str, request: GenerateIn, settings: Settings, artifacts: Artifacts
 ) -> dict[str, Any]:
@@ -72,6 +85,29 @@ def generate(
         InvalidRequest: a count over the limit, a start that is not there, or limits that cannot be met.
     """
     began = time.perf_counter()
+    made = draft(database, space_id, request, settings, artifacts)
+    with database.session() as session:
+        store(session, made)
+        session.commit()
+    made.answer.seconds = time.perf_counter() - began
+    items = [{name: row[name] for name in GenotypeOut.model_fields} for row in made.rows]
+    return {**made.answer.model_dump(), "items": items}
+
+
+def store(session: Session, made: Draft) -> None:
+    """Adds the genotypes of a draft, not yet committed."""
+    if made.rows:
+        session.execute(insert(Genotype.__table__), made.rows)  # type: ignore[arg-type]
+
+
+def draft(
+    database: Database, space_id: str, request: GenerateIn, settings: Settings, artifacts: Artifacts
+) -> Draft:
+    """New genotypes from a latent space, not yet stored.
+
+    Raises:
+        NotFound, Conflict, InvalidRequest: as `generate`.
+    """
     if request.count > settings.max_generate:
         raise InvalidRequest.of("count", f"must be at most {settings.max_generate} (got {request.count})")
     with database.session(reads_only=True) as session:
@@ -90,15 +126,10 @@ def generate(
         gamma = DEFAULT_GAMMA if request.gamma is None else request.gamma
         draw = generation.near(start.points, members, gamma, generator)
     else:
-        draw = {"uniform": generation.uniform, "prior": generation.prior}[start.shown.kind](
-            members, generator
-        )
+        draws = {"uniform": generation.uniform, "prior": generation.prior}
+        draw = draws[start.shown.kind](members, generator)
     found = generation.generate(net, draw, request.count, known, constraints, request.unique)
     rows = _rows(space, net.space, found, start.shown, gamma, request)
-    if rows:
-        with database.session() as session:
-            session.execute(insert(Genotype.__table__), rows)  # type: ignore[arg-type]
-            session.commit()
     answer = GenerateOut(
         latent_space_id=space_id,
         start=start.shown,
@@ -108,12 +139,11 @@ def generate(
         duplicates=found.duplicates,
         rejected_by_constraints=found.rejected,
         repaired=found.repaired,
-        seconds=time.perf_counter() - began,
+        seconds=0.0,
         note=_note(len(rows), found, request),
         items=[],
     )
-    items = [{name: row[name] for name in GenotypeOut.model_fields} for row in rows]
-    return {**answer.model_dump(), "items": items}
+    return Draft(answer, rows)
 
 
 def best_point(session: Session, search_space: str, dataset_id: str) -> tuple[Genotype, Evaluation] | None:

@@ -1,6 +1,8 @@
 """`/v1/trainings` and `/v1/datasets/{id}/leaderboard`."""
 
-from fastapi import APIRouter, Response
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
 
 from app.dependencies import ArtifactsIn, Reading, SettingsIn, StarterIn, Writing
 from app.genotypes.schemas import EvaluationOut, Origin
@@ -53,21 +55,27 @@ def get_weights(session: Reading, training_id: str, artifacts: ArtifactsIn) -> R
 def get_leaderboard(
     session: Reading,
     dataset_id: str,
-    origin: Origin | None = None,
+    origin: Origin | Literal["reference"] | None = None,
     arm: str | None = None,
     recipe: str | None = None,
+    sort: Annotated[
+        Literal["accuracy", "top5", "selected", "parameters", "macs", "train_seconds"],
+        Query(description="Accuracies largest first, the others smallest first."),
+    ] = "accuracy",
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[LeaderboardRow]:
-    """A data set's evaluations, best first."""
+    """A data set's evaluations, best first, with the Pareto front of accuracy against parameters."""
     query = service.leaderboard(session, dataset_id, origin, arm, recipe)
-    rows, following = paginate(session, query, Evaluation.test_accuracy, Evaluation.id, cursor, limit)
+    by, descending = service.SORTS[sort]
+    rows, following = paginate(session, query, by, Evaluation.id, cursor, limit, descending=descending)
     items = [
         LeaderboardRow(
             **EvaluationOut.model_validate(evaluation).model_dump(),
             genotype_name=name,
-            origin=genotype_origin,
+            origin=genotype_origin or "reference",
+            pareto=pareto,
         )
-        for evaluation, name, genotype_origin in rows
+        for evaluation, name, genotype_origin, pareto in rows
     ]
     return Page(items=items, next_cursor=following)

@@ -1,7 +1,7 @@
 """Trainings and leaderboards as clients send and see them."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,7 +21,7 @@ class TrainingIn(BaseModel):
 
     dataset_id: str
     genotype_ids: list[str] = Field(min_length=1)
-    recipe: str = Field("paper-small", description="`paper-small` or `quick`.")
+    recipe: str = Field("paper-small", description="`paper-small`, `paper-imagenet` or `quick`.")
     overrides: dict[str, Any] = Field({}, description="Fields of the recipe to replace.")
     seeds: Seeds = [2024]
     arm: str | None = Field(
@@ -36,8 +36,10 @@ class TrainingOut(BaseModel):
 
     id: str
     job_id: str
-    genotype_id: str
+    genotype_id: str | None
+    reference: str | None = Field(description="A network of torchvision's, where there is no genotype.")
     dataset_id: str
+    experiment_id: str | None
     recipe: str
     settings: dict[str, Any] = Field(description="Every field of the recipe, as used.")
     seed: int
@@ -50,4 +52,7 @@ class LeaderboardRow(EvaluationOut):
     """An evaluation with its genotype's name and origin."""
 
     genotype_name: str | None
-    origin: Origin
+    origin: Origin | Literal["reference"]
+    pareto: bool = Field(
+        description="Whether no other row of the selection is as accurate and as small, and better in one."
+    )

@@ -1,14 +1,15 @@
 """Starting trainings, keeping their evaluations, and the leaderboard."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Select, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, exists, func, select
+from sqlalchemy.orm import Session, aliased
 
 from app.artifacts import Artifacts
 from app.database import new_id, now
 from app.datasets import service as datasets
+from app.datasets.tables import Dataset
 from app.genotypes import service as genotypes
 from app.genotypes.tables import Genotype
 from app.jobs import service as jobs
@@ -19,7 +20,7 @@ from app.settings import Settings
 from app.trainings.schemas import TrainingIn
 from app.trainings.tables import Evaluation, Training
 from models.data import DataError, require_size
-from models.retrain import RECIPES
+from models.retrain import RECIPES, TrainRecipe
 
 PREFIX = "tr"
 
@@ -32,12 +33,8 @@ def start(session: Session, request: TrainingIn, settings: Settings) -> list[Job
             more jobs than one request may start.
     """
     dataset = datasets.get(session, request.dataset_id, "dataset_id")
-    datasets.require_images(dataset, "dataset_id")
     recipe = resolve(RECIPES, request.recipe, request.overrides)
-    try:
-        require_size(dataset.image_size, recipe.cells)
-    except DataError as error:
-        raise InvalidRequest.of("dataset_id", f"{dataset.name!r}: {error}") from None
+    require_trainable(dataset, recipe, "dataset_id")
     count = len(request.genotype_ids) * len(request.seeds)
     if count > settings.max_jobs_per_request:
         raise InvalidRequest.of(
@@ -46,25 +43,63 @@ def start(session: Session, request: TrainingIn, settings: Settings) -> list[Job
     started = []
     for genotype in genotypes.get_many(session, request.genotype_ids, "genotype_ids"):
         for seed in request.seeds:
-            training_id = new_id(PREFIX)
-            links = {"training": f"/v1/trainings/{training_id}", "genotype": f"/v1/genotypes/{genotype.id}"}
-            job = jobs.create(session, "train", {"training_id": training_id}, links)
-            session.add(
-                Training(
-                    id=training_id,
-                    job_id=job.id,
-                    genotype_id=genotype.id,
-                    dataset_id=dataset.id,
-                    recipe=request.recipe,
-                    settings=asdict(recipe),
-                    seed=seed,
-                    arm=request.arm,
-                    created_at=now(),
-                )
-            )
-            started.append(job)
+            plan = Plan(dataset.id, request.recipe, recipe, seed, request.arm, genotype_id=genotype.id)
+            started.append(create(session, plan))
     session.commit()
     return started
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training to be made: of a genotype or of a reference network, on its own or for an experiment."""
+
+    dataset_id: str
+    recipe: str
+    settings: TrainRecipe
+    seed: int
+    arm: str | None
+    genotype_id: str | None = None
+    reference: str | None = None
+    experiment_id: str | None = None
+    parent_job_id: str | None = None
+
+
+def create(session: Session, plan: Plan) -> Job:
+    """A training and its job, not yet committed."""
+    training_id = new_id(PREFIX)
+    links = {"training": f"/v1/trainings/{training_id}"}
+    if plan.genotype_id is not None:
+        links["genotype"] = f"/v1/genotypes/{plan.genotype_id}"
+    job = jobs.create(session, "train", {"training_id": training_id}, links, plan.parent_job_id)
+    session.add(
+        Training(
+            id=training_id,
+            job_id=job.id,
+            genotype_id=plan.genotype_id,
+            reference=plan.reference,
+            dataset_id=plan.dataset_id,
+            experiment_id=plan.experiment_id,
+            recipe=plan.recipe,
+            settings=asdict(plan.settings),
+            seed=plan.seed,
+            arm=plan.arm,
+            created_at=now(),
+        )
+    )
+    return job
+
+
+def require_trainable(dataset: Dataset, recipe: TrainRecipe, field: str) -> None:
+    """Refuses a data set without images, or with images too small for a recipe's cells.
+
+    Raises:
+        InvalidRequest: naming the field.
+    """
+    datasets.require_images(dataset, field)
+    try:
+        require_size(dataset.image_size, recipe.cells)
+    except DataError as error:
+        raise InvalidRequest.of(field, f"{dataset.name!r}: {error}") from None
 
 
 def get(session: Session, training_id: str) -> Training:
@@ -107,21 +142,45 @@ def leaderboard(
 ) -> Select[*tuple[Any, ...]]:
     """A data set's evaluations with their genotypes; a supernet's own accuracies are not among them.
 
+    The last column tells which are on the Pareto front of the selection: no other is at least as
+    accurate and as small, and better in one of both.
+
     Raises:
         NotFound: there is no such data set.
     """
     datasets.get(session, dataset_id)
-    query: Select[*tuple[Any, ...]] = select(Evaluation, Genotype.name, Genotype.origin).join(
-        Genotype, Genotype.id == Evaluation.genotype_id
+    query = (
+        select(Evaluation, Genotype.name, Genotype.origin)
+        .outerjoin(Genotype, Genotype.id == Evaluation.genotype_id)
+        .where(Evaluation.dataset_id == dataset_id, Evaluation.kind != "search")
     )
-    query = query.where(Evaluation.dataset_id == dataset_id, Evaluation.kind != "search")
     if origin is not None:
-        query = query.where(Genotype.origin == origin)
+        query = query.where(
+            Evaluation.reference.is_not(None) if origin == "reference" else Genotype.origin == origin
+        )
     if arm is not None:
         query = query.where(Evaluation.arm == arm)
     if recipe is not None:
         query = query.where(Evaluation.recipe == recipe)
-    return query
+    ids = query.with_only_columns(Evaluation.id, Evaluation.test_accuracy, Evaluation.parameters).subquery()
+    better = aliased(ids)
+    beaten = exists().where(
+        better.c.test_accuracy >= Evaluation.test_accuracy,
+        better.c.parameters <= Evaluation.parameters,
+        (better.c.test_accuracy > Evaluation.test_accuracy) | (better.c.parameters < Evaluation.parameters),
+    )
+    return query.add_columns((Evaluation.parameters.is_not(None) & ~beaten).label("pareto"))
+
+
+SORTS: dict[str, tuple[Any, bool]] = {
+    "accuracy": (Evaluation.test_accuracy, True),
+    "top5": (func.coalesce(Evaluation.test_top5, 0.0), True),
+    "selected": (func.coalesce(Evaluation.selected_test_accuracy, 0.0), True),
+    "parameters": (func.coalesce(Evaluation.parameters, 2**62), False),
+    "macs": (func.coalesce(Evaluation.macs, 2**62), False),
+    "train_seconds": (func.coalesce(Evaluation.train_seconds, 1e18), False),
+}
+"""What a leaderboard can be sorted by, and whether the largest comes first; what is not known comes last."""
 
 
 def finish(
@@ -146,9 +205,12 @@ def finish(
     training = get(session, training_id)
     training.history, training.weights_key = history, weights_key
     best = max(history, key=lambda epoch: float(epoch["test_accuracy"]))
+    validated = [epoch for epoch in history if epoch.get("validation_accuracy") is not None]
+    selected = max(validated, key=lambda epoch: float(epoch["validation_accuracy"]), default=None)
     evaluation = Evaluation(
         id=new_id(genotypes.EVALUATION_PREFIX),
         genotype_id=training.genotype_id,
+        reference=training.reference,
         dataset_id=training.dataset_id,
         kind="trained",
         training_id=training.id,
@@ -159,6 +221,8 @@ def finish(
         test_accuracy=best["test_accuracy"],
         test_top5=best["test_top5"],
         last_test_accuracy=history[-1]["test_accuracy"],
+        validation_accuracy=selected["validation_accuracy"] if selected is not None else None,
+        selected_test_accuracy=selected["test_accuracy"] if selected is not None else None,
         parameters=parameters,
         macs=macs,
         train_seconds=seconds,

@@ -10,14 +10,18 @@ from app.database import Base
 
 
 class Training(Base):
-    """One genotype trained from scratch on one data set with one seed."""
+    """One genotype, or one reference network, trained from scratch on one data set with one seed."""
 
     __tablename__ = "trainings"
 
     id: Mapped[str] = mapped_column(primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
-    genotype_id: Mapped[str] = mapped_column(ForeignKey("genotypes.id"), index=True)
+    genotype_id: Mapped[str | None] = mapped_column(ForeignKey("genotypes.id"), index=True)
+    reference: Mapped[str | None]
+    """A network of torchvision's by name, where there is no genotype."""
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
+    experiment_id: Mapped[str | None] = mapped_column(ForeignKey("experiments.id"), index=True)
+    """Of which it is a part, if it is."""
     recipe: Mapped[str]
     settings: Mapped[dict[str, Any]]
     """Every field of the recipe, as used."""
@@ -30,13 +34,14 @@ class Training(Base):
 
 
 class Evaluation(Base):
-    """One result of a genotype on a data set."""
+    """One result of a genotype, or of a reference network, on a data set."""
 
     __tablename__ = "evaluations"
     __table_args__ = (Index("ix_evaluations_dataset_id_test_accuracy", "dataset_id", "test_accuracy"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    genotype_id: Mapped[str] = mapped_column(ForeignKey("genotypes.id"), index=True)
+    genotype_id: Mapped[str | None] = mapped_column(ForeignKey("genotypes.id"), index=True)
+    reference: Mapped[str | None]
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
     kind: Mapped[str]
     """`trained` here, `reported` by someone else, or `search`: the supernet's own accuracy."""
@@ -50,6 +55,10 @@ class Evaluation(Base):
     test_top5: Mapped[float | None]
     last_test_accuracy: Mapped[float | None]
     """Percent, of the last epoch."""
+    validation_accuracy: Mapped[float | None]
+    """Percent, the best on the images held out of the training split."""
+    selected_test_accuracy: Mapped[float | None]
+    """Percent, of the epoch that is best by `validation_accuracy`."""
     parameters: Mapped[int | None]
     macs: Mapped[int | None]
     train_seconds: Mapped[float | None]

@@ -7,9 +7,9 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from fastapi.testclient import TestClient
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
-from app.database import Base, Database, SchemaError, alembic_config, new_id
+from app.database import Base, Database, SchemaError, alembic_config, new_id, now
 from app.main import create_app
 from app.settings import Settings
 
@@ -42,3 +42,31 @@ def test_ids_of_one_process_are_strictly_increasing() -> None:
     ids = [new_id("gen") for _ in range(2_000)]
     assert ids == sorted(set(ids))
     assert all(len(i) == 30 for i in ids)
+
+
+def test_a_migration_keeps_every_row(database_url: str, database: Database) -> None:
+    command.downgrade(alembic_config(database_url), "0001")
+    moment = now()
+    rows = {
+        "datasets": {"id": "ds_1", "name": "d", "source": "facts", "channels": 1, "image_size": 8,
+                     "classes": 2, "class_names": "[]", "train_count": 1, "test_count": 1,
+                     "created_at": moment},
+        "genotypes": {"id": "gen_1", "search_space": "darts", "origin": "registered", "genotype": "{}",
+                      "digest": "0", "parameters": 1, "source": "{}", "created_at": moment},
+        "jobs": {"id": "job_1", "kind": "train", "status": "succeeded", "params": "{}", "links": "{}",
+                 "progress": 1, "step": "", "attempt": 1, "cancel_requested": False, "event_count": 0,
+                 "created_at": moment, "queued_at": moment},
+        "job_events": {"job_id": "job_1", "number": 1, "at": moment, "type": "queued", "data": "{}"},
+        "trainings": {"id": "tr_1", "job_id": "job_1", "genotype_id": "gen_1", "dataset_id": "ds_1",
+                      "recipe": "quick", "settings": "{}", "seed": 1, "created_at": moment},
+        "evaluations": {"id": "ev_1", "genotype_id": "gen_1", "dataset_id": "ds_1", "kind": "trained",
+                        "training_id": "tr_1", "test_accuracy": 1.0, "created_at": moment},
+    }  # fmt: skip
+    with database.engine.begin() as connection:
+        for table, row in rows.items():
+            names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
+            connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({values})"), row)
+    command.upgrade(alembic_config(database_url), "head")
+    with database.engine.connect() as connection:
+        for table in rows:
+            assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() == 1, table

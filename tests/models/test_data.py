@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.data import DataError, Resident, augment, normalise, require_size
+from models.data import DataError, Resident, augment, cut_out, jitter, normalise, require_size
 from models.sources import load_digits, load_folder
 from tests.models.test_sources import small
 
@@ -59,3 +59,24 @@ def test_a_streamed_split_shuffles_crops_and_repeats_by_its_seed(tmp_path: Path)
 def test_too_small_images_name_the_size_that_would_do() -> None:
     with pytest.raises(DataError, match="at least 4 x 4"):
         require_size(3, cells=8)
+
+
+def test_cut_out_blanks_one_square_of_every_image() -> None:
+    images = torch.ones(200, 3, 12, 12)
+    cut = cut_out(images, 4, torch.Generator().manual_seed(0))
+    blank = (cut == 0).all(1)
+    assert torch.equal(blank, (cut == 0).any(1))
+    sides = blank.any(1).sum(1), blank.any(2).sum(1)
+    assert all(2 <= side <= 4 for axis in sides for side in axis.tolist())
+    assert torch.equal(blank.sum((1, 2)), sides[0] * sides[1])
+    assert len({tuple(rows) for rows in blank.flatten(1).tolist()}) > 50
+    assert cut_out(images, 0, torch.Generator()) is images
+
+
+def test_jitter_changes_each_image_by_factors_of_its_own() -> None:
+    images = torch.randint(256, (1, 3, 8, 8), dtype=torch.uint8).expand(5, -1, -1, -1)
+    changed = jitter(images, 0.4, torch.Generator().manual_seed(0))
+    assert changed.shape == images.shape
+    assert 0 <= changed.min() <= changed.max() <= 255
+    assert len({round(float(image.mean()), 3) for image in changed}) == 5
+    assert jitter(images, 0.0, torch.Generator()) is images

@@ -9,7 +9,8 @@ from sklearn.linear_model import LogisticRegression
 
 from models.data import DataError
 from models.published import PUBLISHED
-from models.retrain import RECIPES, Training
+from models.reference import REFERENCES
+from models.retrain import RECIPES, Build, Training, TrainRecipe, of_genotype, of_reference
 from models.search_space import DARTS
 from models.sources import load_digits
 
@@ -21,6 +22,10 @@ def nothing() -> None:
     pass
 
 
+def published(position: int, recipe: TrainRecipe) -> Build:
+    return of_genotype(PUBLISHED[position].genotype, DARTS, recipe)
+
+
 @pytest.mark.parametrize("name", ["PC-DARTS-CIFAR", "DARTS-V1"])
 def test_the_quick_recipe_beats_logistic_regression_on_digits(name: str) -> None:
     digits = load_digits()
@@ -28,17 +33,21 @@ def test_the_quick_recipe_beats_logistic_regression_on_digits(name: str) -> None
     linear = LogisticRegression(max_iter=2_000).fit(flat[0], digits.train.labels.numpy())
     baseline = 100 * linear.score(flat[1], digits.test.labels.numpy())
     genotype = next(p.genotype for p in PUBLISHED if p.name == name)
-    training = Training(genotype, DARTS, digits, RECIPES["quick"], 0, CPU)
+    training = Training(of_genotype(genotype, DARTS, RECIPES["quick"]), digits, RECIPES["quick"], 0, CPU)
     while training.epoch < training.recipe.epochs:
         epoch = training.run_epoch(nothing)
     assert epoch.test_accuracy > baseline  # the last epoch, not the best of many
     assert baseline > 90
 
 
-@pytest.mark.parametrize("change", [{}, {"drop_path": 0.3, "auxiliary": True}])
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"drop_path": 0.3, "auxiliary": True}, {"cutout": 4, "colour_jitter": 0.4, "precision": "bfloat16"}],
+)
 def test_a_resumed_training_ends_bit_for_bit_as_one_that_was_never_stopped(change: dict[str, object]) -> None:
     def start() -> Training:
-        return Training(PUBLISHED[5].genotype, DARTS, load_digits(), replace(TINY, **change), 3, CPU)
+        recipe = replace(TINY, **change)
+        return Training(published(5, recipe), load_digits(), recipe, 3, CPU)
 
     whole, resumed = start(), start()
     whole.run_epoch(nothing)
@@ -53,8 +62,10 @@ def test_a_resumed_training_ends_bit_for_bit_as_one_that_was_never_stopped(chang
 
 
 def test_size_and_macs_are_those_of_the_network_in_use() -> None:
-    plain = Training(PUBLISHED[0].genotype, DARTS, load_digits(), TINY, 0, CPU)
-    with_head = Training(PUBLISHED[0].genotype, DARTS, load_digits(), replace(TINY, auxiliary=True), 0, CPU)
+    head = replace(TINY, auxiliary=True)
+    plain, with_head = (
+        Training(published(0, recipe), load_digits(), recipe, 0, CPU) for recipe in (TINY, head)
+    )
     assert plain.parameters() == with_head.parameters() == sum(p.numel() for p in plain.net.parameters())
     assert plain.macs() == with_head.macs() > 0
 
@@ -63,4 +74,32 @@ def test_images_that_are_too_small_are_refused() -> None:
     digits = load_digits()
     tiny = replace(digits, image_size=2)
     with pytest.raises(DataError, match="too small"):
-        Training(PUBLISHED[0].genotype, DARTS, tiny, RECIPES["quick"], 0, CPU)
+        Training(published(0, RECIPES["quick"]), tiny, RECIPES["quick"], 0, CPU)
+
+
+def test_the_validation_split_is_held_out_of_the_training_split() -> None:
+    recipe = replace(TINY, validation_share=0.2, epochs=1)
+    training = Training(published(0, recipe), load_digits(), recipe, 0, CPU)
+    assert (len(training.data.train), len(training.validation)) == (160, 40)
+    kept = {image.numpy().tobytes() for image in training.data.train.images}  # type: ignore[attr-defined]
+    held = {image.numpy().tobytes() for image in training.validation.images}  # type: ignore[attr-defined]
+    assert not kept & held
+    assert 0 <= (training.run_epoch(nothing).validation_accuracy or -1) <= 100
+    whole = replace(recipe, validation_share=0.0)
+    assert (
+        Training(published(0, whole), load_digits(), whole, 0, CPU).run_epoch(nothing).validation_accuracy
+        is None
+    )
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_a_reference_network_trains_at_the_size_of_the_data_set(name: str) -> None:
+    recipe = replace(TINY, epochs=1, train_images=64, batch_size=32)
+    data = load_digits()
+    training = Training(
+        of_reference(name), replace(data, test=data.test.subset(torch.arange(32))), recipe, 0, CPU
+    )
+    epoch = training.run_epoch(nothing)
+    assert epoch.loss < 10
+    assert training.parameters() > 100_000
+    assert training.macs() > 100_000

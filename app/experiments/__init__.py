@@ -1,0 +1,1 @@
+"""Experiments: arms of architectures, all trained alike, compared in one table."""

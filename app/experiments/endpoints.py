@@ -1,0 +1,79 @@
+"""`/v1/experiments`."""
+
+from typing import Literal
+
+from fastapi import APIRouter, Response
+
+from app.dependencies import ArtifactsIn, DatabaseIn, Reading, SettingsIn, StarterIn
+from app.experiments import report, service
+from app.experiments.schemas import ExperimentIn, ExperimentOut, TableOut
+from app.experiments.tables import Experiment
+from app.jobs.schemas import JobOut
+from app.jobs.tables import Job
+from app.pages import Cursor, Limit, Page, paginate
+
+router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
+
+PICTURES = {"svg": "image/svg+xml", "png": "image/png"}
+
+
+@router.post("", status_code=202)
+def create_experiment(
+    database: DatabaseIn,
+    body: ExperimentIn,
+    settings: SettingsIn,
+    artifacts: ArtifactsIn,
+    starter: StarterIn,
+) -> JobOut:
+    """Generates every arm, and starts one training job for each architecture, seed and data set.
+
+    The answer is the experiment's job: it is over when they are, and cancelling it cancels all of them.
+    """
+    job, parts = service.start(database, body, settings, artifacts)
+    starter.send(parts)
+    return starter.accept([job])[0]
+
+
+@router.get("")
+def list_experiments(session: Reading, cursor: Cursor = None, limit: Limit = 50) -> Page[ExperimentOut]:
+    """Experiments, newest first."""
+    rows, following = paginate(session, service.listing(), None, Experiment.id, cursor, limit)
+    return Page(items=[_shown(experiment, job) for experiment, job in rows], next_cursor=following)
+
+
+@router.get("/{experiment_id}")
+def get_experiment(session: Reading, experiment_id: str) -> ExperimentOut:
+    """One experiment: its arms and what they came to."""
+    return _shown(*service.get(session, experiment_id))
+
+
+@router.get(
+    "/{experiment_id}/table",
+    response_model=TableOut,
+    responses={200: {"content": {"text/markdown": {}, "text/csv": {}}}},
+)
+def get_table(
+    session: Reading, experiment_id: str, format: Literal["json", "markdown", "csv"] = "json"
+) -> TableOut | Response:
+    """The paper's table, so far as trainings are over; with two data sets also their trade-off."""
+    found = report.table(session, experiment_id)
+    if format == "json":
+        return found
+    if format == "csv":
+        return Response(report.comma_separated(found), media_type="text/csv")
+    return Response(report.markdown(found), media_type="text/markdown")
+
+
+@router.get(
+    "/{experiment_id}/picture",
+    response_class=Response,
+    responses={200: {"content": {media: {} for media in PICTURES.values()}}},
+)
+def get_picture(session: Reading, experiment_id: str, format: Literal["svg", "png"] = "svg") -> Response:
+    """Accuracies by arm, or with two data sets the accuracy on one against that on the other."""
+    return Response(report.picture(session, experiment_id, format), media_type=PICTURES[format])
+
+
+def _shown(experiment: Experiment, job: Job) -> ExperimentOut:
+    fields = {name: getattr(experiment, name, None) for name in ExperimentOut.model_fields}
+    return ExperimentOut.model_validate({**fields, "status": job.status, "progress": job.progress})

@@ -1,0 +1,232 @@
+"""The paper's table of an experiment, as JSON, Markdown and CSV, and a picture."""
+
+import csv
+import io
+from collections.abc import Sequence
+from statistics import mean, stdev
+from typing import Any, Literal
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.datasets.tables import Dataset
+from app.experiments.schemas import FrontPoint, TableOut, TableRow
+from app.experiments.service import get
+from app.experiments.tables import Experiment
+from app.genotypes.tables import Genotype
+from app.jobs.tables import FINAL, Job
+from app.latent_spaces.map import PALETTE
+from app.trainings.tables import Evaluation, Training
+
+Trained = tuple[Training, Job, Evaluation | None]
+
+
+def table(session: Session, experiment_id: str) -> TableOut:
+    """The figures of every arm on every data set, so far as trainings are over.
+
+    Raises:
+        NotFound: there is no such experiment.
+    """
+    experiment, job = get(session, experiment_id)
+    trained = _trained(session, experiment)
+    query = select(Dataset.id, Dataset.name).where(Dataset.id.in_(experiment.dataset_ids))
+    names = dict(session.execute(query).all())
+    rows = [
+        _row(arm, dataset_id, names[dataset_id], trained)
+        for dataset_id in experiment.dataset_ids
+        for arm in experiment.arms
+    ]
+    failures = [
+        {
+            "job_id": part.id,
+            "arm": training.arm,
+            "training_id": training.id,
+            "dataset_id": training.dataset_id,
+            "status": part.status,
+            "error": part.error,
+        }
+        for training, part, _ in trained
+        if part.status in ("failed", "cancelled")
+    ]
+    front = _front(session, experiment, trained) if len(experiment.dataset_ids) == 2 else None
+    return TableOut(
+        experiment_id=experiment.id, status=job.status, items=rows, failures=failures, front=front
+    )
+
+
+HEADINGS = {
+    "arm": "Arm",
+    "dataset": "Data set",
+    "n": "n",
+    "size": "Model size (K)",
+    "best_accuracy": "Best (%)",
+    "accuracy": "Mean ± SD (%)",
+    "mean_selected_accuracy": "By validation (%)",
+    "search_hours": "Search (h)",
+}
+
+
+def markdown(found: TableOut) -> str:
+    """The table in Markdown, in the form of the paper's table 2."""
+    lines = [" | ".join(HEADINGS.values()), " | ".join("---" for _ in HEADINGS)]
+    for row in found.items:
+        cells = {
+            "arm": row.arm,
+            "dataset": row.dataset,
+            "n": str(row.n) + (f" ({row.failed} failed)" if row.failed else ""),
+            "size": _spread(row.mean_params, row.sd_params, 1e-3, 1),
+            "best_accuracy": _number(row.best_accuracy, 2),
+            "accuracy": _spread(row.mean_accuracy, row.sd_accuracy, 1, 2),
+            "mean_selected_accuracy": _number(row.mean_selected_accuracy, 2),
+            "search_hours": _number(row.search_hours, 2),
+        }
+        lines.append(" | ".join(cells[name].replace("|", "\\|") for name in HEADINGS))
+    return "".join(f"| {line} |\n" for line in lines)
+
+
+def comma_separated(found: TableOut) -> str:
+    """The table as CSV with a header."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(TableRow.model_fields))
+    writer.writeheader()
+    writer.writerows(row.model_dump() for row in found.items)
+    return out.getvalue()
+
+
+def picture(session: Session, experiment_id: str, form: Literal["svg", "png"]) -> bytes:
+    """Accuracies by arm; with two data sets, the accuracy on one against that on the other.
+
+    Raises:
+        NotFound: there is no such experiment.
+    """
+    experiment, _ = get(session, experiment_id)
+    found = table(session, experiment_id)
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    arms = [arm["name"] for arm in experiment.arms]
+    colours = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(arms)}
+    if found.front is not None:
+        _draw_front(axes, found, colours)
+    else:
+        _draw_arms(axes, found, _trained(session, experiment), colours)
+    figure.suptitle(f"Experiment {experiment_id}")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=form, dpi=150)
+    return buffer.getvalue()
+
+
+def _trained(session: Session, experiment: Experiment) -> list[Trained]:
+    query = (
+        select(Training, Job, Evaluation)
+        .join(Job, Job.id == Training.job_id)
+        .outerjoin(Evaluation, Evaluation.training_id == Training.id)
+        .where(Training.experiment_id == experiment.id)
+        .order_by(Training.id)
+    )
+    return [(training, job, evaluation) for training, job, evaluation in session.execute(query).all()]
+
+
+def _row(arm: dict[str, Any], dataset_id: str, dataset: str, trained: Sequence[Trained]) -> TableRow:
+    ours = [t for t in trained if (t[0].arm, t[0].dataset_id) == (arm["name"], dataset_id)]
+    done = [evaluation for _, _, evaluation in ours if evaluation is not None]
+    accuracies = [evaluation.test_accuracy for evaluation in done]
+    sizes = [float(evaluation.parameters) for evaluation in done if evaluation.parameters is not None]
+    return TableRow(
+        arm=arm["name"],
+        dataset_id=dataset_id,
+        dataset=dataset,
+        n=len(done),
+        failed=sum(job.status == "failed" for _, job, _ in ours),
+        open=sum(job.status not in FINAL for _, job, _ in ours),
+        mean_params=_mean(sizes),
+        sd_params=_deviation(sizes),
+        best_accuracy=max(accuracies, default=None),
+        mean_accuracy=_mean(accuracies),
+        sd_accuracy=_deviation(accuracies),
+        mean_last_accuracy=_mean([e.last_test_accuracy for e in done]),
+        mean_selected_accuracy=_mean([e.selected_test_accuracy for e in done]),
+        search_hours=arm["search_hours"],
+    )
+
+
+def _front(session: Session, experiment: Experiment, trained: Sequence[Trained]) -> list[FrontPoint]:
+    """Architectures that are trained on both data sets, and which of them nothing beats."""
+    found: dict[tuple[str, str | None, str | None], dict[str, list[float]]] = {}
+    for training, _, evaluation in trained:
+        if evaluation is not None:
+            key = (training.arm or "", training.genotype_id, training.reference)
+            by_dataset = found.setdefault(key, {})
+            by_dataset.setdefault(training.dataset_id, []).append(evaluation.test_accuracy)
+    first, second = experiment.dataset_ids
+    both = {
+        key: (mean(values[first]), mean(values[second]))
+        for key, values in found.items()
+        if first in values and second in values
+    }
+    ids = [genotype_id for _, genotype_id, _ in both if genotype_id is not None]
+    query = select(Genotype.id, Genotype.source).where(Genotype.id.in_(ids))
+    sources: dict[str, dict[str, Any]] = dict(session.execute(query).all())
+    return [
+        FrontPoint(
+            arm=arm,
+            genotype_id=genotype_id,
+            reference=reference,
+            weights=sources.get(genotype_id or "", {}).get("weights"),
+            first_accuracy=a,
+            second_accuracy=b,
+            pareto=not any(x >= a and y >= b and (x, y) != (a, b) for x, y in both.values()),
+        )
+        for (arm, genotype_id, reference), (a, b) in both.items()
+    ]
+
+
+def _draw_arms(axes: Any, found: TableOut, trained: Sequence[Trained], colours: dict[str, str]) -> None:
+    by_arm: dict[str, list[float]] = {name: [] for name in colours}
+    for training, _, evaluation in trained:
+        if evaluation is not None:
+            by_arm[training.arm or ""].append(evaluation.test_accuracy)
+    for place, (name, accuracies) in enumerate(by_arm.items()):
+        axes.scatter([place] * len(accuracies), accuracies, color=colours[name], alpha=0.6)
+        if accuracies:
+            axes.errorbar(
+                place + 0.15, mean(accuracies), _deviation(accuracies) or 0.0, fmt="s", color=colours[name]
+            )
+    axes.set_xticks(range(len(by_arm)), list(by_arm), rotation=20, ha="right")
+    axes.set_ylabel(f"accuracy on {found.items[0].dataset} (%), and mean ± SD")
+
+
+def _draw_front(axes: Any, found: TableOut, colours: dict[str, str]) -> None:
+    points = found.front or []
+    for name, colour in colours.items():
+        ours = [point for point in points if point.arm == name]
+        x, y = [p.first_accuracy for p in ours], [p.second_accuracy for p in ours]
+        axes.scatter(x, y, color=colour, label=name)
+    best = sorted((p.first_accuracy, p.second_accuracy) for p in points if p.pareto)
+    axes.plot([x for x, _ in best], [y for _, y in best], color="#444444", linewidth=1, label="front")
+    names = list(dict.fromkeys(row.dataset for row in found.items))
+    axes.set_xlabel(f"accuracy on {names[0]} (%)")
+    axes.set_ylabel(f"accuracy on {names[1]} (%)")
+    axes.legend(fontsize=8)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return mean(known) if known else None
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    return stdev(values) if len(values) > 1 else None
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _spread(value: float | None, deviation: float | None, scale: float, digits: int) -> str:
+    if value is None:
+        return "–"
+    shown = _number(value * scale, digits)
+    return shown if deviation is None else f"{shown} ± {deviation * scale:.{digits}f}"

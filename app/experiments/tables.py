@@ -1,0 +1,27 @@
+"""Experiments."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database import Base
+
+
+class Experiment(Base):
+    """Arms of architectures, trained alike on the same data sets."""
+
+    __tablename__ = "experiments"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    latent_space_id: Mapped[str | None] = mapped_column(ForeignKey("latent_spaces.id"))
+    dataset_ids: Mapped[list[Any]]
+    recipe: Mapped[str]
+    settings: Mapped[dict[str, Any]]
+    """Every field of the recipe, as used."""
+    seeds: Mapped[list[Any]]
+    arms: Mapped[list[Any]]
+    """Of each: its name, what was asked for, and the genotypes or the reference that it came to."""
+    created_at: Mapped[datetime]
