@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 WORKERS ?= 2
 
-.PHONY: demo test serve lint lock bench-search bench-latent bench-quality bench-ablation bench-generate clean
+.PHONY: demo test serve lint lock bench-search bench-latent bench-quality bench-ablation bench-generate bench-train clean
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
@@ -36,6 +36,9 @@ bench-ablation: $(INSTALLED)
 
 bench-generate: $(INSTALLED)
 	$(BIN)/python -m bench.generate
+
+bench-train: $(INSTALLED)
+	$(BIN)/python -m bench.train
 
 # torch and torchvision go as a matched pair
 lock:

@@ -28,7 +28,7 @@ def main() -> None:
     """Starts the experiment, waits for it, writes the file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--recipe", default="quick")
-    parser.add_argument("--epochs", type=int, help="in place of the recipe's")
+    parser.add_argument("--overrides", type=json.loads, default={}, help="of the recipe, as JSON")
     parser.add_argument("--count", type=int, default=5, help="architectures an arm")
     parser.add_argument("--searches", type=Path, default=RESULTS / "searches-quick-cpu.json")
     parser.add_argument("--url", default="http://127.0.0.1:8000")
@@ -41,7 +41,7 @@ def main() -> None:
             "dataset_ids": [usps],
             "latent_space_id": space["links"]["latent_space"].split("/")[-1],
             "recipe": arguments.recipe,
-            "overrides": {"epochs": arguments.epochs} if arguments.epochs else {},
+            "overrides": arguments.overrides,
             "arms": arms(client, arguments.count),
         }
         began = time.perf_counter()
@@ -56,6 +56,7 @@ def main() -> None:
         "machine": f"{platform.machine()}, {platform.system()}, one worker",
         "seconds": round(seconds),
         "recipe": arguments.recipe,
+        "overrides": arguments.overrides,
         "settings": experiment["settings"],
         "seeds": experiment["seeds"],
         "members": len(members),

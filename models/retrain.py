@@ -1,5 +1,6 @@
 """Training a genotype's network from scratch on a data set."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal
@@ -17,6 +18,8 @@ from models.reference import Reference
 from models.search import NonFiniteLoss
 from models.search_space import SearchSpace
 from models.size import measure_macs
+
+logger = logging.getLogger(__name__)
 
 AUXILIARY_WEIGHT = 0.4
 """Of the auxiliary head's loss (Liu, Simonyan, Yang, 2019, appendix A.2.1)."""
@@ -143,6 +146,9 @@ class Training:
         DataError: the data set does not suit the recipe.
     """
 
+    COMPILE_FROM = 1e13
+    """Multiply-accumulates of a whole training, forward, from which on compiling, some minutes, pays."""
+
     def __init__(
         self, build: Build, data: ImageData, recipe: TrainRecipe, seed: int, device: torch.device
     ) -> None:
@@ -165,6 +171,9 @@ class Training:
         )
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, recipe.epochs)
         self.epoch = 0
+        self._compiled: Callable[[Tensor], tuple[Tensor, Tensor | None]] | None = None
+        if device.type == "cpu" and self.macs() * len(self.data.train) * recipe.epochs >= self.COMPILE_FROM:
+            self._compiled = torch.compile(self.net, dynamic=False)
 
     def run_epoch(self, between_steps: Callable[[], None]) -> TrainEpoch:
         """One more epoch. What `between_steps` raises ends it, and the epoch is lost."""
@@ -238,7 +247,7 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         smoothing = self.recipe.label_smoothing
         with self._precision():
-            logits, auxiliary = self.net(self._input(images))
+            logits, auxiliary = self._forward(self._input(images))
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
         total = loss
         if auxiliary is not None:
@@ -249,6 +258,17 @@ class Training:
         nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.gradient_clip)
         self.optimizer.step()
         return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+
+    def _forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Compiled for full batches alone: another size would be compiled anew."""
+        if self._compiled is not None and len(images) == self.recipe.batch_size:
+            try:
+                return self._compiled(images)
+            except Exception:  # whatever the compiler lacks here, the network runs without it
+                logger.warning("not compiled, so slower", exc_info=True)
+                self._compiled = None
+        outputs: tuple[Tensor, Tensor | None] = self.net(images)
+        return outputs
 
     def _input(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last)

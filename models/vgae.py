@@ -32,7 +32,7 @@ class LatentRecipe:
 
     `encoder` is one of the paper's two. An epoch takes `batch_size` members, all if there are fewer, and
     `random_genotypes` of the space beside them. `positions`, `incoming`, `directed` and `exclusive` are the
-    additions beyond the paper; `docs/latent-space.md` says what each one does.
+    additions beyond the paper; `docs/latent-space.md` says what each one does and buys.
 
     Raises:
         ValueError: `heads` does not divide `hidden`.

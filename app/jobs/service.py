@@ -343,8 +343,9 @@ def _bring_up_to_date(session: Session, parent_id: str | None) -> None:
     """
     if parent_id is None:
         return
-    # the lock makes of two parts that end at once the second see the first
-    session.execute(select(Job.id).where(Job.id == parent_id).with_for_update())
+    # of two parts that end at once, the lock makes the second see the first; it lets the foreign keys of
+    # both, which have locked the row already, pass
+    session.execute(select(Job.id).where(Job.id == parent_id).with_for_update(key_share=True))
     parent = get(session, parent_id)
     query = select(Job.status, func.count()).where(Job.parent_id == parent_id).group_by(Job.status)
     counts = dict(session.execute(query).all())

@@ -103,3 +103,14 @@ def test_a_reference_network_trains_at_the_size_of_the_data_set(name: str) -> No
     assert epoch.loss < 10
     assert training.parameters() > 100_000
     assert training.macs() > 100_000
+
+
+def test_a_compiled_training_is_the_same_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = replace(TINY, cells=1, epochs=1, train_images=140)
+    eager = Training(published(0, recipe), load_digits(), recipe, 0, CPU)
+    monkeypatch.setattr(Training, "COMPILE_FROM", 0.0)
+    compiled = Training(published(0, recipe), load_digits(), recipe, 0, CPU)
+    expected, found = eager.run_epoch(nothing), compiled.run_epoch(nothing)
+    if compiled._compiled is None:
+        pytest.skip("no compiler")
+    assert found.loss == pytest.approx(expected.loss, rel=1e-3)

@@ -191,3 +191,28 @@ def test_a_server_without_a_broker_still_takes_jobs(settings: Settings) -> None:
         answer = client.post("/v1/searches", json=body)
         assert answer.status_code == 202
         assert client.get(answer.headers["Location"]).json()["status"] == "queued"
+
+
+def test_an_experiment_outlives_a_killed_worker_and_is_shared_by_two(
+    service: Service, digits: str, start_worker: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    genotypes = [row["id"] for row in service.post("/v1/genotypes/published")["items"]]
+    body = {
+        "dataset_ids": [digits],
+        "recipe": "quick",
+        "overrides": {"channels": 8, "cells": 2, "epochs": 4, "train_images": 256},
+        "arms": [
+            {"kind": "genotypes", "genotype_ids": genotypes[:3]},
+            {"kind": "reference", "model": "mobilenet_v3_small"},
+        ],
+    }
+    job = service.post("/v1/experiments", body)
+    first = start_worker()
+    wait_for(service, job["id"], lambda job: job["progress"] > 0)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    start_worker()
+    start_worker()
+    done = wait_for(service, job["id"], succeeded)
+    assert done["result"] == {"succeeded": 4, "failed": 0, "cancelled": 0}
+    assert [row["n"] for row in service.get(job["links"]["table"])["items"]] == [3, 1]

@@ -1,9 +1,11 @@
 """Trainings and leaderboards over HTTP."""
 
+import resource
 from typing import Any
 
 import pytest
 
+from app.artifacts import Artifacts
 from tests.conftest import Service
 
 TINY = {"channels": 4, "cells": 2, "epochs": 2, "batch_size": 64, "train_images": 200}
@@ -68,6 +70,38 @@ def test_a_bad_training_names_the_field_and_starts_nothing(
     body = {"dataset_id": digits, "genotype_ids": published[:1], "recipe": "quick", **change}
     assert service.refused("/v1/trainings", body) == [field]
     assert service.get("/v1/jobs")["items"] == []
+
+
+def test_a_full_disk_fails_the_job_and_leaves_the_last_checkpoint_whole(
+    service: Service, digits: str, published: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = {**TINY, "channels": 48, "epochs": 3, "cells": 3}  # a checkpoint of some megabytes
+    body = {"dataset_id": digits, "genotype_ids": published[:1], "recipe": "quick", "overrides": overrides}
+    service.post("/v1/trainings", body)
+    limits, put = resource.getrlimit(resource.RLIMIT_FSIZE), Artifacts.put_tensors
+    written = []
+
+    def put_on_a_disk_that_fills_up(self: Artifacts, key: str, value: Any) -> None:
+        if len(written) == 1:  # from now on the system refuses to let a file grow over a megabyte
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+        try:
+            put(self, key, value)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        written.append(len(self.get(key)))
+
+    monkeypatch.setattr(Artifacts, "put_tensors", put_on_a_disk_that_fills_up)
+    (job,) = service.run_jobs()
+    monkeypatch.undo()
+    assert written[0] > 1 << 20
+    assert (job["status"], len(written)) == ("failed", 1)
+    assert "could not be read or written" in job["error"]["detail"]
+    assert list(service.settings.home.rglob("*.part")) == []
+    assert service.post(f"/v1/jobs/{job['id']}/retry")["status"] == "queued"
+    (again,) = service.run_jobs()
+    assert again["status"] == "succeeded", again
+    events = service.get(f"/v1/jobs/{job['id']}/events")["items"]
+    assert [event["data"]["epoch"] for event in events if event["type"] == "progress"] == [1, 2, 3]
 
 
 def test_an_unfinished_training_has_no_weights(service: Service, digits: str, published: list[str]) -> None:
