@@ -7,6 +7,7 @@ from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base
+from app.experiments.tables import Experiment
 
 
 class Training(Base):
@@ -20,7 +21,7 @@ class Training(Base):
     reference: Mapped[str | None]
     """A network of torchvision's by name, where there is no genotype."""
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
-    experiment_id: Mapped[str | None] = mapped_column(ForeignKey("experiments.id"), index=True)
+    experiment_id: Mapped[str | None] = mapped_column(ForeignKey(Experiment.id), index=True)
     """Of which it is a part, if it is."""
     recipe: Mapped[str]
     settings: Mapped[dict[str, Any]]
