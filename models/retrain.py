@@ -33,7 +33,8 @@ class TrainRecipe:
     pixels, `colour_jitter` is the greatest relative change of brightness, contrast and saturation.
     `train_images` limits the training split, `None` takes all of it; of these, `validation_share` is held
     out, so that an epoch can be chosen without looking at the test split. `precision` is that of
-    convolutions and products; weights and sums are float32.
+    convolutions and products; weights and sums are float32. Of several `processes`, each on a GPU of its
+    own, every one takes its part of each batch.
     """
 
     channels: Annotated[int, Ge(2), Le(512)] = 36
@@ -53,6 +54,7 @@ class TrainRecipe:
     colour_jitter: Annotated[float, Ge(0), Lt(1)] = 0.0
     train_images: Annotated[int, Ge(2)] | None = None
     validation_share: Annotated[float, Ge(0), Le(0.5)] = 0.05
+    processes: Annotated[int, Ge(1), Le(64)] = 1
     precision: Literal["float32", "bfloat16"] = "float32"
 
 
@@ -117,6 +119,43 @@ def of_reference(name: str) -> Build:
 
 
 @dataclass(frozen=True)
+class World:
+    """Which one of several processes this is, that train one network together."""
+
+    rank: int = 0
+    size: int = 1
+
+    def wrap(self, net: nn.Module) -> nn.Module:
+        """A network whose gradients are the means of all processes'.
+
+        On GPUs its batch normalisation counts the whole batch; on CPUs, where PyTorch has none that does,
+        each process's part.
+        """
+        if self.size == 1:
+            return net
+        if next(net.parameters()).is_cuda:
+            net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
+        return nn.parallel.DistributedDataParallel(net)
+
+    def part(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """This process's part of a batch; all have equally many, and the few images beyond are left out."""
+        if self.size == 1:
+            return images, labels
+        rows = slice(self.rank, len(labels) // self.size * self.size, self.size)
+        return images[rows], labels[rows]
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum of all processes' values."""
+        if self.size > 1:
+            torch.distributed.all_reduce(values)
+        return values
+
+
+ALONE = World()
+"""One process."""
+
+
+@dataclass(frozen=True)
 class TrainEpoch:
     """One epoch of a training as it is reported; accuracies in percent."""
 
@@ -141,6 +180,7 @@ class Training:
         recipe: the hyper-parameters.
         seed: decides everything random.
         device: where it runs.
+        world: of several processes, which one this is; each must be made with the same arguments.
 
     Raises:
         DataError: the data set does not suit the recipe.
@@ -150,13 +190,19 @@ class Training:
     """Multiply-accumulates of a whole training, forward, from which on compiling, some minutes, pays."""
 
     def __init__(
-        self, build: Build, data: ImageData, recipe: TrainRecipe, seed: int, device: torch.device
+        self,
+        build: Build,
+        data: ImageData,
+        recipe: TrainRecipe,
+        seed: int,
+        device: torch.device,
+        world: World = ALONE,
     ) -> None:
         data = data.limited(recipe.train_images, seed)
         held_out = round(recipe.validation_share * len(data.train))
         if len(data.train) - held_out < 2:
             raise DataError("has fewer than 2 training images")
-        self.recipe, self.seed, self.device = recipe, seed, device
+        self.recipe, self.seed, self.device, self.world = recipe, seed, device, world
         order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed + 1))
         self.validation = data.train.subset(order[:held_out]).to(device)
         if held_out:
@@ -166,13 +212,18 @@ class Training:
         torch.manual_seed(seed)
         self.net = build(data).to(memory_format=torch.channels_last)
         self.net.to(device)
+        self._trained = world.wrap(self.net)
         self.optimizer = torch.optim.SGD(
             self.net.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
         )
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, recipe.epochs)
         self.epoch = 0
         self._compiled: Callable[[Tensor], tuple[Tensor, Tensor | None]] | None = None
-        if device.type == "cpu" and self.macs() * len(self.data.train) * recipe.epochs >= self.COMPILE_FROM:
+        if (
+            device.type == "cpu"
+            and world.size == 1
+            and self.macs() * len(self.data.train) * recipe.epochs >= self.COMPILE_FROM
+        ):
             self._compiled = torch.compile(self.net, dynamic=False)
 
     def run_epoch(self, between_steps: Callable[[], None]) -> TrainEpoch:
@@ -185,14 +236,17 @@ class Training:
         batches = self.data.train.batches(recipe.batch_size, generator, recipe.crop_padding, recipe.flip)
         for images, labels in batches:
             between_steps()
+            # drawn for the whole batch, so that it is the same for any number of processes
             images = jitter(images, recipe.colour_jitter, generator)
             images = cut_out(normalise(images, self.statistics), recipe.cutout, generator)
+            images, labels = self.world.part(images, labels)
             loss, right = self._step(images, labels)
             totals += torch.stack([loss * len(labels), right])
             seen += len(labels)
         self.schedule.step()
         self.epoch += 1
-        total, right = totals.tolist()
+        total, right = self.world.sum(totals).tolist()
+        seen *= self.world.size
         if total != total or total in (float("inf"), float("-inf")):
             raise NonFiniteLoss(self.epoch, "the training loss is not finite; try a smaller learning_rate")
         test_accuracy, test_top5 = self.measure(self.data.test, between_steps)
@@ -207,11 +261,15 @@ class Training:
         right = torch.zeros(2, device=self.device)
         for images, labels in split.batches(size, None):
             between_steps()
+            images, labels = (
+                images[self.world.rank :: self.world.size],
+                labels[self.world.rank :: self.world.size],
+            )
             with self._precision():
                 logits, _ = self.net(self._input(normalise(images, self.statistics)))
             hits = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
             right += torch.stack([hits[:, 0].sum(), hits.sum()])
-        top1, top5 = (100 * right / len(split)).tolist()
+        top1, top5 = (100 * self.world.sum(right) / len(split)).tolist()
         return top1, top5
 
     def parameters(self) -> int:
@@ -267,7 +325,7 @@ class Training:
             except Exception:  # whatever the compiler lacks here, the network runs without it
                 logger.warning("not compiled, so slower", exc_info=True)
                 self._compiled = None
-        outputs: tuple[Tensor, Tensor | None] = self.net(images)
+        outputs: tuple[Tensor, Tensor | None] = self._trained(images)
         return outputs
 
     def _input(self, images: Tensor) -> Tensor:

@@ -1,31 +1,36 @@
 """The job kind `train`: trains one genotype, or one reference network."""
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
+import torch
 from sqlalchemy.orm import Session
 
+from app.artifacts import Artifacts
+from app.database import Database
 from app.datasets import service as datasets
 from app.genotypes import service as genotypes
+from app.settings import Settings
 from app.trainings import service as trainings
-from models.retrain import Training, TrainRecipe, of_genotype, of_reference
+from models.retrain import ALONE, Training, TrainRecipe, World, of_genotype, of_reference
 from models.search_space import SEARCH_SPACES
+from worker import distributed
 from worker.runner import Finish, Run
 
 
 def run(run: Run) -> Finish:
     """Trains epoch by epoch with a checkpoint after each."""
-    training, training_id = _build(run)
+    training_id = run.params["training_id"]
+    training = build(run.database, run.artifacts, run.settings, training_id, run.device)
     history: list[dict[str, Any]] = []
     seconds = 0.0
     state = run.load_checkpoint()
     if state is not None:
         training.load_state_dict(state["training"])
         history, seconds = state["history"], state["seconds"]
-    epochs = training.recipe.epochs
-    while training.epoch < epochs:
-        began = time.monotonic()
-        epoch = training.run_epoch(run.check).as_dict()
+    epochs, began = training.recipe.epochs, time.monotonic()
+    for epoch in _epochs(run, training, training_id):
         seconds += time.monotonic() - began
         history.append(epoch)
         run.report(
@@ -34,6 +39,7 @@ def run(run: Run) -> Finish:
             epoch,
             {"training": training.state_dict(), "history": history, "seconds": seconds},
         )
+        began = time.monotonic()
     parameters, macs = training.parameters(), training.macs()
     weights_key = f"weights/{training_id}.safetensors"
     run.artifacts.put(weights_key, training.weights())
@@ -44,6 +50,7 @@ def run(run: Run) -> Finish:
             "evaluation_id": row.id,
             "test_accuracy": row.test_accuracy,
             "last_test_accuracy": row.last_test_accuracy,
+            "selected_test_accuracy": row.selected_test_accuracy,
             "parameters": parameters,
             "macs": macs,
             "train_seconds": seconds,
@@ -56,16 +63,36 @@ def run(run: Run) -> Finish:
     return finish
 
 
-def _build(run: Run) -> tuple[Training, str]:
-    with run.database.session(reads_only=True) as session:
-        row = trainings.get(session, run.params["training_id"])
+def build(
+    database: Database,
+    artifacts: Artifacts,
+    settings: Settings,
+    training_id: str,
+    device: torch.device,
+    world: World = ALONE,
+) -> Training:
+    """A training as its row describes it, at its start."""
+    with database.session(reads_only=True) as session:
+        row = trainings.get(session, training_id)
         dataset = datasets.get(session, row.dataset_id)
         genotype = genotypes.get(session, row.genotype_id) if row.genotype_id is not None else None
-    images = datasets.load(dataset, run.settings, run.artifacts)
+    images = datasets.load(dataset, settings, artifacts)
     recipe = TrainRecipe(**row.settings)
     if genotype is not None:
-        build = of_genotype(genotypes.discrete(genotype), SEARCH_SPACES[genotype.search_space], recipe)
+        network = of_genotype(genotypes.discrete(genotype), SEARCH_SPACES[genotype.search_space], recipe)
     else:
         assert row.reference is not None
-        build = of_reference(row.reference)
-    return Training(build, images, recipe, row.seed, run.device), row.id
+        network = of_reference(row.reference)
+    return Training(network, images, recipe, row.seed, device, world)
+
+
+def _epochs(run: Run, training: Training, training_id: str) -> Iterator[dict[str, Any]]:
+    """What every epoch measured; the training is then at its end, wherever it was trained."""
+    if training.recipe.processes > 1:
+        state = training.state_dict() if training.epoch else None
+        for left in distributed.epochs(run, training_id, training.recipe.processes, state):
+            training.load_state_dict(left["training"])
+            yield left["epoch"]
+        return
+    while training.epoch < training.recipe.epochs:
+        yield training.run_epoch(run.check).as_dict()
