@@ -13,4 +13,4 @@ RUN pip install --no-cache-dir --no-deps --no-build-isolation . \
 USER service
 ENV VGAE_NAS_HOME=/data VGAE_NAS_HOST=0.0.0.0
 EXPOSE 8000
-CMD ["vgae-nas", "serve", "--no-worker"]
+CMD ["vgae-nas", "serve", "--workers", "0"]

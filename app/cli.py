@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -37,22 +38,24 @@ def migrate() -> None:
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
-    worker: Annotated[bool, typer.Option(help="Also run one worker.")] = True,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Workers beside the API; small trainings share a device well.")
+    ] = 1,
 ) -> None:
-    """Starts the API and one worker, and stops both together."""
+    """Starts the API and its workers, and stops all together."""
     settings = get_settings()
-    child = None
+    children: list[subprocess.Popen[bytes]] = []
     try:
         app = create_app(settings)
         app.state.database.require_head()
-        child = subprocess.Popen(WORKER) if worker else None
+        for _ in range(workers):
+            children.append(subprocess.Popen(WORKER, env=_shared(workers)))
         _serve(app, settings, host, port)
     except SchemaError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
     finally:
-        if child is not None:
-            _stop(child)
+        _stop(children)
 
 
 @cli.command()
@@ -94,9 +97,19 @@ def _serve(app: object, settings: Settings, host: str | None, port: int | None) 
     )
 
 
-def _stop(child: subprocess.Popen[bytes]) -> None:
-    child.send_signal(signal.SIGTERM)
-    try:
-        child.wait(timeout=30)
-    except subprocess.TimeoutExpired:
-        child.kill()
+def _shared(workers: int) -> dict[str, str]:
+    """The environment of a worker that shares this machine's cores with others."""
+    if workers == 1:
+        return dict(os.environ)
+    return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // workers)), **os.environ}
+
+
+def _stop(children: list["subprocess.Popen[bytes]"]) -> None:
+    for child in children:
+        child.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + 30
+    for child in children:
+        try:
+            child.wait(timeout=max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.kill()

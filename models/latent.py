@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -109,7 +110,6 @@ class LatentFit:
         if len(graph) < 2:
             raise LatentError(f"has {len(graph)} member; a latent space needs at least 2")
         self.graph, self.space, self.recipe, self.seed = graph.to(device), space, recipe, seed
-        self.cells = cells(self.graph, space)
         self.device, self.epoch, self.last_loss, self.ended = device, 0, float("inf"), False
         torch.manual_seed(seed)
         self.net = VGAE(space, recipe).to(device)
@@ -124,6 +124,11 @@ class LatentFit:
         self._compiled: Callable[..., Any] | None = None
         if not self.batched and recipe.max_epochs >= self.COMPILE_FROM:
             self._compiled = torch.compile(self._steps, fullgraph=True, options=COMPILER)
+
+    @cached_property
+    def cells(self) -> Cells:
+        """The members, where every step takes all of them."""
+        return cells(self.graph, self.space)
 
     @property
     def done(self) -> bool:

@@ -159,14 +159,15 @@ def test_a_stopped_worker_gives_its_job_back_and_another_goes_on(
     assert epochs(service, job_id) == list(range(1, 13))
 
 
-def test_serve_starts_a_server_and_a_worker_and_stops_both(tmp_path: Path) -> None:
+def test_serve_starts_a_server_and_its_workers_and_stops_all(tmp_path: Path) -> None:
     command = str(Path(sys.executable).parent / "vgae-nas")
     environment = {**os.environ, "VGAE_NAS_HOME": str(tmp_path)}
     refused = subprocess.run([command, "serve"], env=environment, capture_output=True, timeout=60)
     assert refused.returncode == 1
     assert b"vgae-nas migrate" in refused.stderr
     subprocess.run([command, "migrate"], env=environment, check=True, capture_output=True, timeout=60)
-    server = subprocess.Popen([command, "serve", "--port", "0"], env=environment, stderr=subprocess.PIPE)
+    serve = [command, "serve", "--port", "0", "--workers", "2"]
+    server = subprocess.Popen(serve, env=environment, stderr=subprocess.PIPE)
     try:
         assert server.stderr is not None
         lines = iter(server.stderr.readline, b"")
@@ -175,7 +176,7 @@ def test_serve_starts_a_server_and_a_worker_and_stops_both(tmp_path: Path) -> No
         )
         assert httpx.get(f"{address}/readyz").status_code == 200
         family = psutil.Process(server.pid).children(recursive=True)
-        assert any("worker.main" in " ".join(process.cmdline()) for process in family)
+        assert sum("worker.main" in " ".join(process.cmdline()) for process in family) == 2
         server.send_signal(signal.SIGTERM)
         assert server.wait(timeout=40) == 0
         assert not psutil.wait_procs(family, timeout=5)[1]
