@@ -10,6 +10,7 @@ and whatever ends a part brings it up to date.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -178,7 +179,7 @@ def succeed(session: Session, job_id: str, token: str, result: dict[str, Any], l
     )
     if done:
         add_event(session, job_id, "succeeded", {})
-        _bring_up_to_date(session, job.parent_id)
+        _bring_parent_up_to_date(session, job_id)
     return done
 
 
@@ -188,7 +189,7 @@ def fail(session: Session, job_id: str, token: str, problem: Problem) -> bool:
     done = _change(session, job_id, *_held(token), **_final("failed"), step="failed", error=error)
     if done:
         add_event(session, job_id, "failed", error)
-        _bring_up_to_date(session, get(session, job_id).parent_id)
+        _bring_parent_up_to_date(session, job_id)
     session.commit()
     return done
 
@@ -198,7 +199,7 @@ def finish_cancel(session: Session, job_id: str, token: str) -> bool:
     done = _change(session, job_id, *_held(token), **_final("cancelled"), step="cancelled")
     if done:
         add_event(session, job_id, "cancelled", {})
-        _bring_up_to_date(session, get(session, job_id).parent_id)
+        _bring_parent_up_to_date(session, job_id)
     session.commit()
     return done
 
@@ -210,7 +211,7 @@ def put_back(session: Session, job_id: str, token: str, reason: str) -> bool:
     """
     if _change(session, job_id, *_held(token), Job.cancel_requested, **_final("cancelled"), step="cancelled"):
         add_event(session, job_id, "cancelled", {})
-        _bring_up_to_date(session, get(session, job_id).parent_id)
+        _bring_parent_up_to_date(session, job_id)
         session.commit()
         return True
     back = _change(session, job_id, *_held(token), **_queued(), attempt=Job.attempt - 1)
@@ -227,10 +228,9 @@ def cancel(session: Session, job_id: str) -> Job:
         NotFound: there is no such job.
         Conflict: the job is over.
     """
-    parent_id = get(session, job_id).parent_id
     if _change(session, job_id, Job.status == "queued", **_final("cancelled"), step="cancelled"):
         add_event(session, job_id, "cancelled", {})
-        _bring_up_to_date(session, parent_id)
+        _bring_parent_up_to_date(session, job_id)
     elif _change(
         session, job_id, Job.status == "running", Job.cancel_requested.is_(False), cancel_requested=True
     ):
@@ -242,7 +242,8 @@ def cancel(session: Session, job_id: str) -> Job:
     session.commit()
     # one after the other, each committed: whoever ends a part locks it first and its parent then
     for part in parts(session, job_id, ("queued", "running")):
-        cancel(session, part)
+        with suppress(Conflict):  # it has ended meanwhile
+            cancel(session, part)
     return get(session, job_id)
 
 
@@ -284,7 +285,7 @@ def retry(session: Session, job_id: str) -> list[Job]:
     if not queued:
         raise Conflict(f"job {job_id} is {job.status}; only a failed or cancelled job can be retried")
     add_event(session, job_id, "retried", {})
-    _bring_up_to_date(session, job.parent_id)
+    _bring_parent_up_to_date(session, job_id)
     session.commit()
     return [get(session, job_id)]
 
@@ -306,13 +307,13 @@ def expire(session: Session, max_attempts: int) -> list[str]:
         if cancel_requested:
             if _change(session, job_id, *late, **_final("cancelled"), step="cancelled"):
                 add_event(session, job_id, "cancelled", {})
-                _bring_up_to_date(session, get(session, job_id).parent_id)
+                _bring_parent_up_to_date(session, job_id)
         elif attempt >= max_attempts:
             problem = JobFailed(f"its worker was lost {attempt} times; the last one did not come back")
             error = problem.body().model_dump()
             if _change(session, job_id, *late, **_final("failed"), step="failed", error=error):
                 add_event(session, job_id, "failed", error)
-                _bring_up_to_date(session, get(session, job_id).parent_id)
+                _bring_parent_up_to_date(session, job_id)
         elif _change(session, job_id, *late, **_queued()):
             add_event(session, job_id, "put_back", {"reason": "its worker was lost"})
             back.append(job_id)
@@ -336,11 +337,12 @@ def unsent(session: Session, older_than: datetime, limit: int) -> list[str]:
     return ours
 
 
-def _bring_up_to_date(session: Session, parent_id: str | None) -> None:
-    """Makes a parent what its parts are, in the transaction that changed one of them.
+def _bring_parent_up_to_date(session: Session, job_id: str) -> None:
+    """Makes a job's parent, if it has one, what its parts are, in the transaction that changed the job.
 
     It succeeds if any part has: a failed part is shown by the parent's result, and ends nothing.
     """
+    parent_id = get(session, job_id).parent_id
     if parent_id is None:
         return
     # of two parts that end at once, the lock makes the second see the first; it lets the foreign keys of
