@@ -242,7 +242,8 @@ class LatentFit:
             vector, first, second, losses = self._step(vector, first, second, batch, row, rate)
             return done + 1, vector, first, second, sums + losses
 
-        start = (torch.zeros((), dtype=torch.int64), vector, first, second, noise.new_zeros(len(LOSSES)))
+        done = torch.zeros((), dtype=torch.int64, device=noise.device)
+        start = (done, vector, first, second, noise.new_zeros(len(LOSSES)))
         _, vector, first, second, sums = while_loop(more, body, start)
         return vector, first, second, sums
 
