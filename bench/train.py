@@ -1,84 +1,161 @@
 """One training step of a network: a plain per-edge reference against ours, in turn in one run.
 
 The network is that of the published PC-DARTS genotype with 16 channels and 8 cells, the batch is 64
-images of 3 x 32 x 32. The reference is the same network as the usual code has it: contiguous images,
-one module after the other. Ours is what a training does that is long enough to be compiled.
+images of 3 x 32 x 32. Ours is a step of a training that is long enough to be compiled, with the memory
+of a worker process. The reference is the same network as the usual code has it, in a process as Python
+starts it: contiguous images, one module after the other, strides and dilations left to the convolutions.
 """
 
 import json
+import multiprocessing
 import time
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from statistics import median
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from models.data import ImageData, Resident, normalise
 from models.network import Network
+from models.operations import DilatedDepthwise, FactorizedReduce, shift_pixel
 from models.published import PUBLISHED
 from models.retrain import RECIPES, Training, of_genotype
 from models.search_space import DARTS
+from worker import memory
 
-BATCH, ROUNDS = 64, 9
+BATCH, ROUNDS = 64, 15
 RECIPE = replace(RECIPES["paper-small"], channels=16, cells=8, batch_size=BATCH, validation_share=0.0)
+GENOTYPE = next(p.genotype for p in PUBLISHED if p.name == "PC-DARTS-CIFAR")
 
 
-class Plain:
-    """The reference: a step of SGD on contiguous images."""
+class PlainReduce(nn.Module):
+    """`FactorizedReduce` with the strides in its convolutions."""
 
-    def __init__(self, training: Training, genotype_net: Network) -> None:
-        self.net, self.statistics = genotype_net, training.statistics
-        self.net.load_state_dict(training.net.state_dict())
+    def __init__(self, ours: FactorizedReduce) -> None:
+        super().__init__()
+        self.even, self.odd, self.norm = ours.even, ours.odd, ours.norm
+        self.even.stride = self.odd.stride = (2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(x)
+        out: Tensor = self.norm(torch.cat([self.even(x), self.odd(shift_pixel(x))], dim=1))
+        return out
+
+
+def plain(module: nn.Module) -> nn.Module:
+    """A network with the usual modules in place of ours; its weights keep their names."""
+    for name, child in module.named_children():
+        if isinstance(child, DilatedDepthwise):
+            usual = nn.Conv2d(
+                child.in_channels,
+                child.out_channels,
+                child.kernel_size,
+                child.stride,
+                child.padding,
+                child.dilation,
+                child.groups,
+                bias=False,
+            )
+            setattr(module, name, usual)
+        elif isinstance(child, FactorizedReduce):
+            setattr(module, name, PlainReduce(child))
+        else:
+            plain(child)
+    return module
+
+
+class Reference:
+    """A step of SGD on contiguous images, as the usual code has it."""
+
+    def __init__(self, weights: dict[str, Tensor]) -> None:
+        self.net = plain(Network(GENOTYPE, DARTS, 3, 10, RECIPE.channels, RECIPE.cells)).train()
+        self.net.load_state_dict(weights)
         self.optimizer = torch.optim.SGD(
             self.net.parameters(), RECIPE.learning_rate, RECIPE.momentum, weight_decay=RECIPE.weight_decay
         )
 
-    def step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def step(self, images: Tensor, labels: Tensor) -> float:
         """One step; its loss."""
         self.optimizer.zero_grad()
-        logits, _ = self.net.train()(normalise(images, self.statistics))
+        logits, _ = self.net(images)
         loss = F.cross_entropy(logits, labels)
         loss.backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), RECIPE.gradient_clip)
         self.optimizer.step()
-        return loss.detach()
+        return loss.item()
+
+
+def serve(connection: Connection, weights: dict[str, Any], images: Any, labels: Any, keep: bool) -> None:
+    """A process with the reference: for every message one step, answered by its seconds and its loss."""
+    if keep:
+        memory.keep_freed()
+    reference = Reference({name: torch.from_numpy(value) for name, value in weights.items()})
+    images, labels = torch.from_numpy(images), torch.from_numpy(labels)
+    while connection.recv():
+        began = time.perf_counter()
+        loss = reference.step(images, labels)
+        connection.send((time.perf_counter() - began, loss))
+
+
+def start(training: Training, images: Tensor, labels: Tensor, keep: bool) -> Connection:
+    """The reference with a training's weights, in a process of its own."""
+    ours, theirs = multiprocessing.Pipe()
+    weights = {name: value.contiguous().numpy() for name, value in training.net.state_dict().items()}
+    context = multiprocessing.get_context("spawn")
+    arguments = (theirs, weights, images.contiguous().numpy(), labels.numpy(), keep)
+    context.Process(target=serve, args=arguments, daemon=True).start()
+    return ours
+
+
+def asked(connection: Connection) -> tuple[float, float]:
+    """One step of a process with the reference: seconds and loss."""
+    connection.send(True)
+    seconds, loss = connection.recv()
+    return float(seconds), float(loss)
 
 
 def main() -> None:
     """Prints the medians and their ratio."""
+    memory.keep_freed()
     torch.manual_seed(0)
-    images = torch.randint(256, (BATCH, 3, 32, 32), dtype=torch.uint8)
+    pixels = torch.randint(256, (BATCH, 3, 32, 32), dtype=torch.uint8)
     labels = torch.randint(10, (BATCH,))
-    split = Resident(images, labels)
+    split = Resident(pixels, labels)
     data = ImageData(split, split, tuple("0123456789"), 3, 32)
-    genotype = next(p.genotype for p in PUBLISHED if p.name == "PC-DARTS-CIFAR")
     Training.COMPILE_FROM = 0.0
-    ours = Training(of_genotype(genotype, DARTS, RECIPE), data, RECIPE, 0, torch.device("cpu"))
-    plain = Plain(ours, Network(genotype, DARTS, 3, 10, RECIPE.channels, RECIPE.cells))
+    ours = Training(of_genotype(GENOTYPE, DARTS, RECIPE), data, RECIPE, 0, torch.device("cpu"))
+    images = normalise(pixels, ours.statistics)
+    references = {"reference": False, "reference_keeping_memory": True}
+    processes = {name: start(ours, images, labels, keep) for name, keep in references.items()}
+    losses = {name: asked(process)[1] for name, process in processes.items()}
     ours.net.train()
     began = time.perf_counter()
-    first = ours._step(normalise(images, ours.statistics), labels)[0]
+    first = float(ours._step(images, labels)[0])
     compile_s = time.perf_counter() - began
-    difference = abs(float(first - plain.step(images, labels))) / float(first)
-    times: dict[str, list[float]] = {"reference": [], "ours": []}
+    times: dict[str, list[float]] = {"ours": [], **{name: [] for name in processes}}
     for _ in range(ROUNDS):
+        for name, process in processes.items():
+            times[name].append(asked(process)[0])
         began = time.perf_counter()
-        plain.step(images, labels)
-        times["reference"].append(time.perf_counter() - began)
-        began = time.perf_counter()
-        ours._step(normalise(images, ours.statistics), labels)
+        ours._step(images, labels)
         times["ours"].append(time.perf_counter() - began)
-    reference, fast = (median(times[name]) for name in ("reference", "ours"))
+    for process in processes.values():
+        process.send(False)
+    seconds = {name: median(measured) for name, measured in times.items()}
     figures = {
-        "reference_s": round(reference, 3),
-        "ours_s": round(fast, 3),
-        "ratio": round(reference / fast, 2),
+        "reference_s": round(seconds["reference"], 3),
+        "reference_keeping_memory_s": round(seconds["reference_keeping_memory"], 3),
+        "ours_s": round(seconds["ours"], 3),
+        "ratio": round(seconds["reference"] / seconds["ours"], 2),
+        "ratio_keeping_memory": round(seconds["reference_keeping_memory"] / seconds["ours"], 2),
         "device": "cpu",
         "threads": torch.get_num_threads(),
         "compiled": ours._compiled is not None,
         "compile_s": round(compile_s, 1),
-        "loss_difference_of_first_step": difference,
+        "loss_difference_of_first_step": abs(first - losses["reference"]) / first,
     }
     print(json.dumps(figures))
 

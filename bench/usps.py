@@ -83,13 +83,13 @@ def load(client: httpx.Client, searches: Path) -> list[str]:
 
 
 def arms(client: httpx.Client, count: int) -> list[dict[str, Any]]:
-    """The paper's arms and a reference; at gamma 0 there is one architecture only."""
+    """The paper's arms and a reference; at gamma 0 one architecture is trained from several seeds."""
     rows = client.get("/v1/datasets", params={"limit": 500}).raise_for_status().json()["items"]
     ids = {row["name"]: row["id"] for row in rows}
     mnist, cifar10 = (ids[name] for name in KNOWN)
     return [
         {"kind": "random", "count": count, "seed": 1},
-        {"kind": "near", "dataset_id": mnist, "gamma": 0.0, "count": 1},
+        {"kind": "near", "dataset_id": mnist, "gamma": 0.0, "count": count},
         {"kind": "near", "dataset_id": cifar10, "gamma": 0.1, "count": count, "seed": 1},
         {"kind": "near", "dataset_id": mnist, "gamma": 0.1, "count": count, "seed": 1},
         {"kind": "reference", "model": "resnet18"},

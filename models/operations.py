@@ -29,6 +29,32 @@ class DilatedConv(nn.Sequential):
         super().__init__(nn.ReLU(), *_separable(channels, kernel, stride, dilation=2, affine=affine))
 
 
+class DilatedDepthwise(nn.Conv2d):
+    """Depthwise convolution with dilation 2, trained as a dense one.
+
+    A kernel with gaps of one pixel never mixes rows or columns of different parity: at stride 1 it is a
+    kernel without gaps on each of the four images of every second pixel, at stride 2 on the even one of
+    them. PyTorch has fast gradients for kernels without gaps alone.
+    """
+
+    def __init__(self, channels: int, kernel: int, stride: int) -> None:
+        padding = kernel - 1
+        super().__init__(channels, channels, kernel, stride, padding, 2, groups=channels, bias=False)
+        self.dense_padding = padding // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        if self.stride[0] == 2:
+            return self._dense(x[..., ::2, ::2])
+        height, width = x.shape[-2:]
+        filled = F.pad(x, (0, width % 2, 0, height % 2))
+        return merge_pixels(self._dense(split_pixels(filled)))[..., :height, :width]
+
+    def _dense(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, padding=self.dense_padding, groups=self.groups)
+
+
 class SeparableConv(nn.Sequential):
     """Twice: ReLU, depthwise convolution, pointwise convolution, batch normalisation.
 
@@ -47,18 +73,20 @@ class SeparableConv(nn.Sequential):
 class FactorizedReduce(nn.Module):
     """Halves height and width by two pointwise convolutions of stride 2, one shifted by a pixel.
 
-    Together they read every pixel (on odd sizes the shifted one reads a border of zeros).
+    On odd sizes the shifted one reads a border of zeros. The stride is taken before the convolution,
+    not by it: its gradient would go over all pixels that it never reads.
     """
 
     def __init__(self, inputs: int, outputs: int, affine: bool = True) -> None:
         super().__init__()
-        self.even = nn.Conv2d(inputs, outputs // 2, 1, stride=2, bias=False)
-        self.odd = nn.Conv2d(inputs, outputs - outputs // 2, 1, stride=2, bias=False)
+        self.even = nn.Conv2d(inputs, outputs // 2, 1, bias=False)
+        self.odd = nn.Conv2d(inputs, outputs - outputs // 2, 1, bias=False)
         self.norm = nn.BatchNorm2d(outputs, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(x)
-        out: Tensor = self.norm(torch.cat([self.even(x), self.odd(shift_pixel(x))], dim=1))
+        even, odd = x[..., ::2, ::2], shift_pixel(x)[..., ::2, ::2]
+        out: Tensor = self.norm(torch.cat([self.even(even), self.odd(odd)], dim=1))
         return out
 
 
@@ -70,9 +98,28 @@ def shift_pixel(x: Tensor) -> Tensor:
     return x[..., 1:, 1:]
 
 
+def split_pixels(x: Tensor) -> Tensor:
+    """`[batch, channels, 2 height, 2 width]` to the images of every second pixel, `[4 batch, channels,
+    height, width]`, channels last in memory."""
+    batch, channels, height, width = x.shape
+    pairs = x.permute(0, 2, 3, 1).unflatten(2, (width // 2, 2)).unflatten(1, (height // 2, 2))
+    parts = pairs.permute(2, 4, 0, 1, 3, 5)  # [2, 2, batch, height, width, channels]
+    return parts.reshape(4 * batch, height // 2, width // 2, channels).permute(0, 3, 1, 2)
+
+
+def merge_pixels(x: Tensor) -> Tensor:
+    """What `split_pixels` took apart."""
+    parts = x.permute(0, 2, 3, 1).unflatten(0, (2, 2, -1))
+    pairs = parts.permute(2, 3, 0, 4, 1, 5)  # [batch, height, 2, width, 2, channels]
+    return pairs.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+
+
 def _separable(channels: int, kernel: int, stride: int, dilation: int, affine: bool) -> list[nn.Module]:
-    padding = dilation * (kernel - 1) // 2
-    depthwise = nn.Conv2d(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False)
+    depthwise = (
+        DilatedDepthwise(channels, kernel, stride)
+        if dilation == 2
+        else nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
+    )
     pointwise = nn.Conv2d(channels, channels, 1, bias=False)
     return [depthwise, pointwise, nn.BatchNorm2d(channels, affine=affine)]
 

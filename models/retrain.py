@@ -224,7 +224,10 @@ class Training:
             and world.size == 1
             and self.macs() * len(self.data.train) * recipe.epochs >= self.COMPILE_FROM
         ):
-            self._compiled = torch.compile(self.net, dynamic=False)
+            # told so, since its own choice lays the gradients of depthwise convolutions out anew
+            self._compiled = torch.compile(
+                self.net, dynamic=False, options={"force_layout_optimization": True}
+            )
 
     def run_epoch(self, between_steps: Callable[[], None]) -> TrainEpoch:
         """One more epoch. What `between_steps` raises ends it, and the epoch is lost."""

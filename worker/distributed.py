@@ -24,6 +24,7 @@ from app.database import Database
 from app.settings import Settings, get_settings
 from models.retrain import World
 from models.search import NonFiniteLoss
+from worker import memory
 from worker.runner import Run
 
 START, FAILED = "start.pt", "failed.json"
@@ -101,6 +102,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--watcher", type=int, required=True)
     arguments = parser.parse_args()
+    memory.keep_freed()
     settings = get_settings()
     database, artifacts = Database(settings.database_url), Artifacts(settings.artifacts_url)
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])

@@ -20,7 +20,7 @@ from app.database import Database, now
 from app.jobs import queue
 from app.jobs import service as jobs
 from app.settings import Settings, get_settings
-from worker import fit, search, train
+from worker import fit, memory, search, train
 from worker.runner import Kind, execute
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ class Worker:
         try:
             execute(job_id, KINDS, self.database, self.artifacts, self.settings, self.stopping)
         finally:
+            memory.give_back()
             self.busy.clear()
 
     def sweep(self) -> None:
@@ -101,6 +102,7 @@ def build(settings: Settings) -> tuple[Worker, Celery]:
 def main() -> None:
     """Runs until a signal; SIGTERM puts the job in hand back to the queue first."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    memory.keep_freed()
     worker, celery = build(get_settings())
     threading.Thread(target=worker.sweep_until_stopped, daemon=True).start()
     signal.signal(signal.SIGINT, signal.default_int_handler)

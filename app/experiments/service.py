@@ -252,18 +252,23 @@ def _trainings(
     recipe: TrainRecipe,
     arms: list[PlannedArm],
 ) -> list[Job]:
-    """A training for every architecture, seed and data set; the arms in turn, so that none waits for last."""
+    """A training for every architecture, seed and data set; the arms in turn, so that none waits for last.
+
+    Where an arm has one architecture several times, as at gamma 0, each copy has seeds of its own.
+    """
     waiting = []
+    span = max(request.seeds) - min(request.seeds) + 1
     for arm in arms:
         subjects: list[dict[str, Any]] = [{"genotype_id": i} for i in arm.shown["genotype_ids"]]
         if arm.shown["reference"] is not None:
             subjects = [{"reference": arm.shown["reference"]}]
-        waiting += [
-            (position, arm.shown["name"], subject, seed, dataset_id)
-            for position, subject in enumerate(subjects)
-            for seed in request.seeds
-            for dataset_id in request.dataset_ids
-        ]
+        for position, subject in enumerate(subjects):
+            copies = subjects[:position].count(subject)
+            waiting += [
+                (position, arm.shown["name"], subject, seed + copies * span, dataset_id)
+                for seed in request.seeds
+                for dataset_id in request.dataset_ids
+            ]
     waiting.sort(key=lambda item: item[0])
     return [
         trainings.create(

@@ -123,6 +123,24 @@ def test_two_data_sets_give_the_front_of_their_trade_off(
     assert b"<svg" in svg.content
 
 
+def test_copies_of_one_architecture_are_trained_from_seeds_of_their_own(
+    service: Service, digits: str, body: dict[str, Any]
+) -> None:
+    body["arms"] = [{"kind": "near", "dataset_id": digits, "gamma": 0.0, "count": 3}]
+    body["seeds"] = [5, 7]
+    job = service.post("/v1/experiments", body)
+    shown = service.get(job["links"]["experiment"])
+    assert len(shown["arms"][0]["genotype_ids"]) == 3
+    assert len(set(shown["arms"][0]["genotype_ids"])) == 1
+    service.run_jobs()
+    board = service.get(f"/v1/datasets/{digits}/leaderboard")["items"]
+    seeds = sorted(row["seed"] for row in board if row["arm"] == "near digits 0")
+    assert seeds == [5, 7, 8, 10, 11, 13]
+    (row,) = service.get(job["links"]["table"])["items"]
+    assert row["n"] == 6
+    assert row["sd_accuracy"] > 0
+
+
 def test_a_failed_training_is_shown_and_not_fatal(service: Service, body: dict[str, Any]) -> None:
     body["overrides"] = {**TINY, "learning_rate": 10.0, "gradient_clip": 1000.0, "epochs": 3}
     body["arms"] = [body["arms"][2], {"kind": "reference", "model": "resnet18"}]
