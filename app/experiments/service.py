@@ -44,10 +44,12 @@ class PlannedArm:
 
     Args:
         shown: as the experiment keeps it.
+        digests: of its genotypes in turn, equal for the same architecture; of a reference, its name.
         made: what is to be stored first, of a generated arm.
     """
 
     shown: dict[str, Any]
+    digests: list[str]
     made: generation.Draft | None = None
 
 
@@ -198,14 +200,15 @@ def _plan(
         "search_hours": 0.0,
     }
     if isinstance(arm, ReferenceArm):
-        return PlannedArm({**shown, "reference": arm.model})
+        return PlannedArm({**shown, "reference": arm.model}, [arm.model])
     if isinstance(arm, GenotypesArm):
         with database.session(reads_only=True) as session:
             rows = genotypes.get_many(session, arm.genotype_ids, f"{field}.genotype_ids")
         hours = [row.source.get("search_hours") for row in rows]
         known = [hour for hour in hours if hour is not None]
         total = sum(known) / len(known) if len(known) == len(hours) else None
-        return PlannedArm({**shown, "genotype_ids": [row.id for row in rows], "search_hours": total})
+        shown |= {"genotype_ids": [row.id for row in rows], "search_hours": total}
+        return PlannedArm(shown, [row.digest for row in rows])
     if request.latent_space_id is None:
         raise InvalidRequest.of("latent_space_id", f"is missing; the arm {name!r} is generated from one")
     try:
@@ -221,7 +224,7 @@ def _plan(
         "start": made.answer.start.model_dump(),
         "note": made.answer.note,
     }
-    return PlannedArm(shown, made)
+    return PlannedArm(shown, [row["digest"] for row in made.rows], made)
 
 
 def _asked(arm: Generated) -> GenerateIn:
@@ -263,7 +266,7 @@ def _trainings(
         if arm.shown["reference"] is not None:
             subjects = [{"reference": arm.shown["reference"]}]
         for position, subject in enumerate(subjects):
-            copies = subjects[:position].count(subject)
+            copies = arm.digests[:position].count(arm.digests[position])
             waiting += [
                 (position, arm.shown["name"], subject, seed + copies * span, dataset_id)
                 for seed in request.seeds
