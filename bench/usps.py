@@ -9,6 +9,7 @@ none of them. Writes `bench/results/usps-<recipe>-<device>.json`.
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def main() -> None:
     path = RESULTS / f"usps-{arguments.recipe}-cpu.json"
     figures = {
         "date": date.today().isoformat(),
-        "machine": f"{platform.machine()}, {platform.system()}, one worker",
+        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
         "seconds": round(seconds),
         "recipe": arguments.recipe,
         "overrides": arguments.overrides,
