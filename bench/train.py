@@ -45,33 +45,23 @@ class PlainReduce(nn.Module):
         return out
 
 
-def plain(module: nn.Module) -> nn.Module:
-    """A network with the usual modules in place of ours; its weights keep their names."""
-    for name, child in module.named_children():
-        if isinstance(child, DilatedDepthwise):
-            usual = nn.Conv2d(
-                child.in_channels,
-                child.out_channels,
-                child.kernel_size,
-                child.stride,
-                child.padding,
-                child.dilation,
-                child.groups,
-                bias=False,
-            )
-            setattr(module, name, usual)
-        elif isinstance(child, FactorizedReduce):
-            setattr(module, name, PlainReduce(child))
-        else:
-            plain(child)
-    return module
+def plain(net: nn.Module) -> nn.Module:
+    """A network as the usual code trains it; its weights keep their names."""
+    net.train()
+    for module in list(net.modules()):
+        if isinstance(module, DilatedDepthwise):
+            module.eval()  # then it is the convolution that it is written as
+        for name, child in module.named_children():
+            if isinstance(child, FactorizedReduce):
+                setattr(module, name, PlainReduce(child))
+    return net
 
 
 class Reference:
     """A step of SGD on contiguous images, as the usual code has it."""
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
-        self.net = plain(Network(GENOTYPE, DARTS, 3, 10, RECIPE.channels, RECIPE.cells)).train()
+        self.net = plain(Network(GENOTYPE, DARTS, 3, 10, RECIPE.channels, RECIPE.cells))
         self.net.load_state_dict(weights)
         self.optimizer = torch.optim.SGD(
             self.net.parameters(), RECIPE.learning_rate, RECIPE.momentum, weight_decay=RECIPE.weight_decay

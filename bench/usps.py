@@ -1,6 +1,6 @@
 """The paper's experiment on USPS against a running service, from one request.
 
-    vgae-nas serve &
+    vgae-nas serve --workers 2 &
     python -m bench.usps
 
 The latent space is trained on the searches of MNIST and CIFAR-10 in `bench/results`; USPS itself is in

@@ -1,7 +1,7 @@
 """What a worker process does with the memory that tensors free.
 
 The C library gives every large block back to the system at once, and the next tensor of that size pays
-for fresh pages: a third of a compiled training step on a CPU.
+for fresh pages, in every layer of every step.
 """
 
 import ctypes
