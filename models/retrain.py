@@ -18,6 +18,7 @@ from models.reference import Reference
 from models.search import NonFiniteLoss
 from models.search_space import SearchSpace
 from models.size import measure_macs
+from models.world import ALONE, World
 
 logger = logging.getLogger(__name__)
 
@@ -116,43 +117,6 @@ def of_genotype(genotype: Genotype, space: SearchSpace, recipe: TrainRecipe) -> 
 def of_reference(name: str) -> Build:
     """Builds one of torchvision's networks; channels and cells do not count."""
     return lambda data: Reference(name, data.channels, data.image_size, len(data.classes))
-
-
-@dataclass(frozen=True)
-class World:
-    """Which one of several processes this is, that train one network together."""
-
-    rank: int = 0
-    size: int = 1
-
-    def wrap(self, net: nn.Module) -> nn.Module:
-        """A network whose gradients are the means of all processes'.
-
-        On GPUs its batch normalisation counts the whole batch; on CPUs, where PyTorch has none that does,
-        each process's part.
-        """
-        if self.size == 1:
-            return net
-        if next(net.parameters()).is_cuda:
-            net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
-        return nn.parallel.DistributedDataParallel(net)
-
-    def part(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """This process's part of a batch; all have equally many, and the few images beyond are left out."""
-        if self.size == 1:
-            return images, labels
-        rows = slice(self.rank, len(labels) // self.size * self.size, self.size)
-        return images[rows], labels[rows]
-
-    def sum(self, values: Tensor) -> Tensor:
-        """The sum of all processes' values."""
-        if self.size > 1:
-            torch.distributed.all_reduce(values)
-        return values
-
-
-ALONE = World()
-"""One process."""
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ import torch.distributed
 from app.artifacts import Artifacts
 from app.database import Database
 from app.settings import Settings, get_settings
-from models.retrain import World
 from models.search import NonFiniteLoss
+from models.world import World
 from worker import memory
 from worker.runner import Run
 

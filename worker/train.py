@@ -13,8 +13,9 @@ from app.datasets import service as datasets
 from app.genotypes import service as genotypes
 from app.settings import Settings
 from app.trainings import service as trainings
-from models.retrain import ALONE, Training, TrainRecipe, World, of_genotype, of_reference
+from models.retrain import Training, TrainRecipe, of_genotype, of_reference
 from models.search_space import SEARCH_SPACES
+from models.world import ALONE, World
 from worker import distributed
 from worker.runner import Finish, Run
 

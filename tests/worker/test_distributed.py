@@ -46,10 +46,10 @@ def test_two_processes_train_as_one_with_the_doubled_batch(service: Service, dig
     build = of_genotype(PUBLISHED[0].genotype, DARTS, recipe)
     alone = Training(build, load_digits(), recipe, 2024, torch.device("cpu"))
     expected = [alone.run_epoch(lambda: None) for _ in range(3)]
-    # the same images, crops and steps; batch normalisation sees half a batch in each process
+    # float32 rounds the two sums apart, and the steps let it grow; test_world.py compares in float64
     for found, one in zip(history, expected, strict=True):
-        assert found["loss"] == pytest.approx(one.loss, rel=0.1)
-        assert found["test_accuracy"] == pytest.approx(one.test_accuracy, abs=15)
+        assert found["loss"] == pytest.approx(one.loss, rel=0.03)
+        assert found["test_accuracy"] == pytest.approx(one.test_accuracy, abs=4)
     assert history[-1]["loss"] < history[0]["loss"]
 
 
