@@ -2,8 +2,9 @@
 
 The network is that of the published PC-DARTS genotype with 16 channels and 8 cells, the batch is 64
 images of 3 x 32 x 32. Ours is a step of a training that is long enough to be compiled, with the memory
-of a worker process. The reference is the same network as the usual code has it, in a process as Python
-starts it: contiguous images, one module after the other, strides and dilations left to the convolutions.
+of a worker process; on a GPU in bfloat16. The reference is the same network as the usual code has it, in a
+process as Python starts it: contiguous images in float32, one module after the other, strides and dilations
+left to the convolutions.
 """
 
 import json
@@ -27,7 +28,15 @@ from models.search_space import DARTS
 from worker import memory
 
 BATCH, ROUNDS = 64, 15
-RECIPE = replace(RECIPES["paper-small"], channels=16, cells=8, batch_size=BATCH, validation_share=0.0)
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+RECIPE = replace(
+    RECIPES["paper-small"],
+    channels=16,
+    cells=8,
+    batch_size=BATCH,
+    validation_share=0.0,
+    precision="bfloat16" if DEVICE.type == "cuda" else "float32",
+)
 GENOTYPE = next(p.genotype for p in PUBLISHED if p.name == "PC-DARTS-CIFAR")
 
 
@@ -63,6 +72,7 @@ class Reference:
     def __init__(self, weights: dict[str, Tensor]) -> None:
         self.net = plain(Network(GENOTYPE, DARTS, 3, 10, RECIPE.channels, RECIPE.cells))
         self.net.load_state_dict(weights)
+        self.net.to(DEVICE)
         self.optimizer = torch.optim.SGD(
             self.net.parameters(), RECIPE.learning_rate, RECIPE.momentum, weight_decay=RECIPE.weight_decay
         )
@@ -83,7 +93,7 @@ def serve(connection: Connection, weights: dict[str, Any], images: Any, labels: 
     if keep:
         memory.keep_freed()
     reference = Reference({name: torch.from_numpy(value) for name, value in weights.items()})
-    images, labels = torch.from_numpy(images), torch.from_numpy(labels)
+    images, labels = torch.from_numpy(images).to(DEVICE), torch.from_numpy(labels).to(DEVICE)
     while connection.recv():
         began = time.perf_counter()
         loss = reference.step(images, labels)
@@ -93,9 +103,9 @@ def serve(connection: Connection, weights: dict[str, Any], images: Any, labels: 
 def start(training: Training, images: Tensor, labels: Tensor, keep: bool) -> Connection:
     """The reference with a training's weights, in a process of its own."""
     ours, theirs = multiprocessing.Pipe()
-    weights = {name: value.contiguous().numpy() for name, value in training.net.state_dict().items()}
+    weights = {name: value.contiguous().cpu().numpy() for name, value in training.net.state_dict().items()}
     context = multiprocessing.get_context("spawn")
-    arguments = (theirs, weights, images.contiguous().numpy(), labels.numpy(), keep)
+    arguments = (theirs, weights, images.contiguous().cpu().numpy(), labels.cpu().numpy(), keep)
     context.Process(target=serve, args=arguments, daemon=True).start()
     return ours
 
@@ -111,12 +121,12 @@ def main() -> None:
     """Prints the medians and their ratio."""
     memory.keep_freed()
     torch.manual_seed(0)
-    pixels = torch.randint(256, (BATCH, 3, 32, 32), dtype=torch.uint8)
-    labels = torch.randint(10, (BATCH,))
+    pixels = torch.randint(256, (BATCH, 3, 32, 32), dtype=torch.uint8).to(DEVICE)
+    labels = torch.randint(10, (BATCH,)).to(DEVICE)
     split = Resident(pixels, labels)
     data = ImageData(split, split, tuple("0123456789"), 3, 32)
-    Training.COMPILE_FROM = 0.0
-    ours = Training(of_genotype(GENOTYPE, DARTS, RECIPE), data, RECIPE, 0, torch.device("cpu"))
+    Training.COMPILE_FROM[DEVICE.type] = 0.0
+    ours = Training(of_genotype(GENOTYPE, DARTS, RECIPE), data, RECIPE, 0, DEVICE)
     images = normalise(pixels, ours.statistics)
     references = {"reference": False, "reference_keeping_memory": True}
     processes = {name: start(ours, images, labels, keep) for name, keep in references.items()}
@@ -130,7 +140,7 @@ def main() -> None:
         for name, process in processes.items():
             times[name].append(asked(process)[0])
         began = time.perf_counter()
-        ours._step(images, labels)
+        ours._step(images, labels)[0].item()  # waits for the device
         times["ours"].append(time.perf_counter() - began)
     for process in processes.values():
         process.send(False)
@@ -141,7 +151,8 @@ def main() -> None:
         "ours_s": round(seconds["ours"], 3),
         "ratio": round(seconds["reference"] / seconds["ours"], 2),
         "ratio_keeping_memory": round(seconds["reference_keeping_memory"] / seconds["ours"], 2),
-        "device": "cpu",
+        "device": torch.cuda.get_device_name() if DEVICE.type == "cuda" else "cpu",
+        "precision": RECIPE.precision,
         "threads": torch.get_num_threads(),
         "compiled": ours._compiled is not None,
         "compile_s": round(compile_s, 1),

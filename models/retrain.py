@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import safetensors.torch
 import torch
@@ -150,8 +150,11 @@ class Training:
         DataError: the data set does not suit the recipe.
     """
 
-    COMPILE_FROM = 1e13
-    """Multiply-accumulates of a whole training, forward, from which on compiling, some minutes, pays."""
+    COMPILE_FROM: ClassVar = {"cpu": 1e13, "cuda": 5e14}
+    """Multiply-accumulates of a whole training, forward, from which on compiling, some minutes, pays.
+
+    Measured on CPUs, estimated for GPUs.
+    """
 
     def __init__(
         self,
@@ -183,15 +186,10 @@ class Training:
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, recipe.epochs)
         self.epoch = 0
         self._compiled: Callable[[Tensor], tuple[Tensor, Tensor | None]] | None = None
-        if (
-            device.type == "cpu"
-            and world.size == 1
-            and self.macs() * len(self.data.train) * recipe.epochs >= self.COMPILE_FROM
-        ):
+        if self._is_long():
             # told so, since its own choice lays the gradients of depthwise convolutions out anew
-            self._compiled = torch.compile(
-                self.net, dynamic=False, options={"force_layout_optimization": True}
-            )
+            options: dict[str, str | int | bool | Callable[..., Any]] = {"force_layout_optimization": True}
+            self._compiled = torch.compile(self.net, dynamic=False, options=options)
 
     def run_epoch(self, between_steps: Callable[[], None]) -> TrainEpoch:
         """One more epoch. What `between_steps` raises ends it, and the epoch is lost."""
@@ -268,11 +266,34 @@ class Training:
     def _parts(self) -> tuple[Any, ...]:
         return self.net, self.optimizer, self.schedule
 
+    def _is_long(self) -> bool:
+        macs = self.macs() * len(self.data.train) * self.recipe.epochs
+        return self.world.size == 1 and macs >= self.COMPILE_FROM.get(self.device.type, torch.inf)
+
     def _step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss of a batch before the step, and how many of its images were classified rightly."""
+        try:
+            logits, loss = self._gradients(images, labels)
+        except Exception:
+            if self._compiled is None:
+                raise
+            # whatever the compiler lacks here, the network runs without it
+            logger.warning("not compiled, so slower", exc_info=True)
+            self._compiled = None
+            logits, loss = self._gradients(images, labels)
+        nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.gradient_clip)
+        self.optimizer.step()
+        return loss, (logits.argmax(1) == labels).sum()
+
+    def _gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and mean loss of a batch; the parameters' gradients are then those of the total loss."""
         self.optimizer.zero_grad(set_to_none=True)
+        # another size than the full batch's would be compiled anew
+        full = len(images) == self.recipe.batch_size
+        forward = self._compiled if full and self._compiled is not None else self._trained
         smoothing = self.recipe.label_smoothing
         with self._precision():
-            logits, auxiliary = self._forward(self._input(images))
+            logits, auxiliary = forward(self._input(images))
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
         total = loss
         if auxiliary is not None:
@@ -280,20 +301,7 @@ class Training:
                 auxiliary.float(), labels, label_smoothing=smoothing
             )
         total.backward()
-        nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.gradient_clip)
-        self.optimizer.step()
-        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
-
-    def _forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Compiled for full batches alone: another size would be compiled anew."""
-        if self._compiled is not None and len(images) == self.recipe.batch_size:
-            try:
-                return self._compiled(images)
-            except Exception:  # whatever the compiler lacks here, the network runs without it
-                logger.warning("not compiled, so slower", exc_info=True)
-                self._compiled = None
-        outputs: tuple[Tensor, Tensor | None] = self._trained(images)
-        return outputs
+        return logits.detach(), loss.detach()
 
     def _input(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last)

@@ -108,9 +108,24 @@ def test_a_reference_network_trains_at_the_size_of_the_data_set(name: str) -> No
 def test_a_compiled_training_is_the_same_training(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = replace(TINY, cells=1, epochs=1, train_images=140)
     eager = Training(published(0, recipe), load_digits(), recipe, 0, CPU)
-    monkeypatch.setattr(Training, "COMPILE_FROM", 0.0)
+    monkeypatch.setitem(Training.COMPILE_FROM, "cpu", 0.0)
     compiled = Training(published(0, recipe), load_digits(), recipe, 0, CPU)
     expected, found = eager.run_epoch(nothing), compiled.run_epoch(nothing)
-    if compiled._compiled is None:
-        pytest.skip("no compiler")
+    assert compiled._compiled is not None
     assert found.loss == pytest.approx(expected.loss, rel=1e-3)
+
+
+def test_a_compiler_that_fails_slows_a_training_and_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = replace(TINY, cells=1, epochs=1, train_images=140)
+    eager = Training(published(0, recipe), load_digits(), recipe, 0, CPU)
+    monkeypatch.setitem(Training.COMPILE_FROM, "cpu", 0.0)
+    monkeypatch.setenv("CXX", "/bin/false")
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("/bin/false",))
+    monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)
+    failing = Training(published(0, recipe), load_digits(), recipe, 0, CPU)
+    torch.compiler.reset()
+    assert failing.run_epoch(nothing).loss == eager.run_epoch(nothing).loss
+    assert failing._compiled is None
+    assert "not compiled, so slower" in caplog.text
