@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from models.data import ImageData, Resident, normalise
 from models.network import Network
-from models.operations import DilatedDepthwise, FactorizedReduce, shift_pixel
+from models.operations import Depthwise, DilatedDepthwise, FactorizedReduce, shift_pixel
 from models.published import PUBLISHED
 from models.retrain import RECIPES, Training, of_genotype
 from models.search_space import DARTS
@@ -58,7 +58,7 @@ def plain(net: nn.Module) -> nn.Module:
     """A network as the usual code trains it; its weights keep their names."""
     net.train()
     for module in list(net.modules()):
-        if isinstance(module, DilatedDepthwise):
+        if isinstance(module, Depthwise | DilatedDepthwise):
             module.eval()  # then it is the convolution that it is written as
         for name, child in module.named_children():
             if isinstance(child, FactorizedReduce):
@@ -66,11 +66,21 @@ def plain(net: nn.Module) -> nn.Module:
     return net
 
 
+class PlainNetwork(Network):
+    """`Network` whose cells preprocess their inputs each for itself."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, None]:
+        s0 = s1 = self.stem(images)
+        for cell in self.cells:
+            s0, s1 = s1, cell(cell.preprocess[0](s0), cell.preprocess[1](s1), self.drop_path)
+        return self.classifier(F.adaptive_avg_pool2d(s1, 1).flatten(1)), None
+
+
 class Reference:
     """A step of SGD on contiguous images, as the usual code has it."""
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
-        self.net = plain(Network(GENOTYPE, DARTS, 3, 10, RECIPE.channels, RECIPE.cells))
+        self.net = plain(PlainNetwork(GENOTYPE, DARTS, 3, 10, RECIPE.channels, RECIPE.cells))
         self.net.load_state_dict(weights)
         self.net.to(DEVICE)
         self.optimizer = torch.optim.SGD(

@@ -26,6 +26,8 @@ _HEADER = '''"""The network of one genotype, by itself: it needs PyTorch and not
 `build()` makes it with fresh weights. Weights trained for it are loaded by `load_state_dict`.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -21,8 +21,34 @@ def smallest_image(cells: int) -> int:
     return 1 << len(reduction_cells(cells))
 
 
+def read_together(x: Tensor, readers: list[nn.Module]) -> list[Tensor]:
+    """The output of every reader of `x`; pointwise convolutions read it as one.
+
+    The outputs of cells are the largest tensors of a network, and most are read by two cells: so they
+    pass through memory once, and so does their gradient.
+    """
+    pointwise = [reader for reader in readers if isinstance(reader, ReLUConvBN)]
+    if len(pointwise) < 2:
+        return [reader(x) for reader in readers]
+    weights: list[Tensor] = [reader.get_parameter("1.weight") for reader in pointwise]
+    parts = list(F.conv2d(F.relu(x), torch.cat(weights)).split([len(weight) for weight in weights], dim=1))
+    return [
+        reader[2](_whole(parts.pop(0))) if isinstance(reader, ReLUConvBN) else reader(x) for reader in readers
+    ]
+
+
+def _whole(part: Tensor) -> Tensor:
+    """Some channels, laid out as a tensor of their own; compiled code needs no copy."""
+    if torch.compiler.is_compiling():
+        return part
+    return part.contiguous(memory_format=torch.channels_last)
+
+
 class Cell(nn.Module):
-    """One cell: preprocessed inputs, two operations summed into each intermediate node, concat."""
+    """One cell: two operations summed into each intermediate node of preprocessed inputs, concat.
+
+    Its inputs are preprocessed by who made them, see `Network.forward`.
+    """
 
     def __init__(
         self,
@@ -44,11 +70,12 @@ class Cell(nn.Module):
         )
 
     def forward(self, s0: Tensor, s1: Tensor, drop_path: float) -> Tensor:
-        states = [self.preprocess[0](s0), self.preprocess[1](s1)]
+        states = [s0, s1]
         inputs = len(states)
         for first in range(0, len(self.predecessors), self.per_node):
             into = range(first, first + self.per_node)
-            states.append(sum(self._edge(e, states, drop_path) for e in into))
+            out, *others = (self._edge(e, states, drop_path) for e in into)
+            states.append(sum(others, start=out))
         return torch.cat(states[inputs:], dim=1)
 
     def _edge(self, edge: int, states: list[Tensor], drop_path: float) -> Tensor:
@@ -128,11 +155,19 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits `[batch, classes]`, and those of the auxiliary head in training if there is one."""
-        s0 = s1 = self.stem(images)
+        out = self.stem(images)
         auxiliary = None
+        # preprocessed, of the cells to come
+        inputs = read_together(out, [self.cells[0].get_submodule("preprocess.0"), *self._readers(-1)])
         for position, cell in enumerate(self.cells):
-            s0, s1 = s1, cell(s0, s1, self.drop_path)
+            out = cell(*inputs[:2], self.drop_path)
+            inputs = [*inputs[2:], *read_together(out, self._readers(position))]
             if self.training and self.auxiliary is not None and position == self.auxiliary_after:
-                auxiliary = self.auxiliary(s1)
-        pooled = F.adaptive_avg_pool2d(s1, 1).flatten(1)
+                auxiliary = self.auxiliary(out)
+        pooled = F.adaptive_avg_pool2d(out, 1).flatten(1)
         return self.classifier(pooled), auxiliary
+
+    def _readers(self, position: int) -> list[nn.Module]:
+        """What preprocesses the output of a cell, or at -1 of the stem, for the two cells after it."""
+        following = list(self.cells[position + 1 : position + 3])
+        return [cell.get_submodule(f"preprocess.{1 - i}") for i, cell in enumerate(following)]

@@ -5,10 +5,15 @@ height and width (rounded up) at stride 2.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+COLUMNS = 3
+"""Of a depthwise kernel. The weights' gradient of a wider one takes PyTorch (oneDNN) ten times as long on a
+CPU."""
 
 
 class ReLUConvBN(nn.Sequential):
@@ -29,6 +34,16 @@ class DilatedConv(nn.Sequential):
         super().__init__(nn.ReLU(), DilatedDepthwise(channels, kernel, stride), *_pointwise(channels, affine))
 
 
+class Depthwise(nn.Conv2d):
+    """Depthwise convolution that keeps the size, or halves it at stride 2."""
+
+    def __init__(self, channels: int, kernel: int, stride: int) -> None:
+        super().__init__(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _dense(x, self.weight, self.stride[0]) if self.training else super().forward(x)
+
+
 class DilatedDepthwise(nn.Conv2d):
     """Depthwise convolution with dilation 2, trained as a dense one.
 
@@ -45,13 +60,67 @@ class DilatedDepthwise(nn.Conv2d):
         if not self.training:
             return super().forward(x)
         if self.stride[0] == 2:
-            return self._dense(x[..., ::2, ::2])
+            return _dense(x[..., ::2, ::2], self.weight, 1)
         height, width = x.shape[-2:]
         filled = F.pad(x, (0, width % 2, 0, height % 2))
-        return merge_pixels(self._dense(split_pixels(filled)))[..., :height, :width]
+        return merge_pixels(_dense(split_pixels(filled), self.weight, 1))[..., :height, :width]
 
-    def _dense(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, padding=self.kernel_size[0] // 2, groups=self.groups)
+
+class _WideDepthwise(torch.autograd.Function):
+    """Depthwise convolution whose weights' gradient is computed `COLUMNS` columns of the kernel at a time."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride = stride
+        return F.conv2d(x, weight, None, stride, weight.shape[-1] // 2, groups=len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, weight = ctx.saved_tensors
+        kernel, parts = weight.shape[-1], []
+        padding = kernel // 2
+        for first in range(0, kernel, COLUMNS):
+            part = weight[..., first : first + COLUMNS]
+            left, right = padding - first, padding - (kernel - first - part.shape[-1])
+            read = F.pad(x, (left, right))
+            parts.append(_gradients(gradient, read, part, ctx.stride, (padding, 0), (False, True))[1])
+        of_x = _gradients(gradient, x, weight, ctx.stride, (padding, padding), (True, False))[0]
+        return of_x, torch.cat(parts, dim=-1), None
+
+
+def _gradients(
+    gradient: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: int,
+    padding: tuple[int, int],
+    wanted: tuple[bool, bool],
+) -> tuple[Tensor, Tensor]:
+    """Those of a depthwise convolution's input and weights, from its output's."""
+    of_x, of_weight, _ = torch.ops.aten.convolution_backward(
+        gradient,
+        x,
+        weight,
+        None,
+        (stride, stride),
+        padding,
+        (1, 1),
+        False,
+        (0, 0),
+        len(weight),
+        (*wanted, False),
+    )
+    return of_x, of_weight
+
+
+def _dense(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """Depthwise convolution without gaps, in training."""
+    kernel = weight.shape[-1]
+    if kernel > COLUMNS and x.is_cpu and not torch.is_autocast_enabled("cpu"):
+        out: Tensor = _WideDepthwise.apply(x, weight, stride)
+        return out
+    return F.conv2d(x, weight, None, stride, kernel // 2, groups=len(weight))
 
 
 class SeparableConv(nn.Sequential):
@@ -63,10 +132,10 @@ class SeparableConv(nn.Sequential):
     def __init__(self, channels: int, kernel: int, stride: int, affine: bool = True) -> None:
         super().__init__(
             nn.ReLU(),
-            _depthwise(channels, kernel, stride),
+            Depthwise(channels, kernel, stride),
             *_pointwise(channels, affine),
             nn.ReLU(),
-            _depthwise(channels, kernel, 1),
+            Depthwise(channels, kernel, 1),
             *_pointwise(channels, affine),
         )
 
@@ -115,10 +184,6 @@ def merge_pixels(x: Tensor) -> Tensor:
     parts = x.permute(0, 2, 3, 1).unflatten(0, (2, 2, -1))
     pairs = parts.permute(2, 3, 0, 4, 1, 5)  # [batch, height, 2, width, 2, channels]
     return pairs.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
-
-
-def _depthwise(channels: int, kernel: int, stride: int) -> nn.Module:
-    return nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
 
 
 def _pointwise(channels: int, affine: bool) -> list[nn.Module]:

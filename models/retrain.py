@@ -181,7 +181,11 @@ class Training:
         self.net.to(device)
         self._trained = world.wrap(self.net)
         self.optimizer = torch.optim.SGD(
-            self.net.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
+            self.net.parameters(),
+            recipe.learning_rate,
+            recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            fused=True,
         )
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, recipe.epochs)
         self.epoch = 0
@@ -189,7 +193,7 @@ class Training:
         if self._is_long():
             # told so, since its own choice lays the gradients of depthwise convolutions out anew
             options: dict[str, str | int | bool | Callable[..., Any]] = {"force_layout_optimization": True}
-            self._compiled = torch.compile(self.net, dynamic=False, options=options)
+            self._compiled = torch.compile(self.net, fullgraph=True, dynamic=False, options=options)
 
     def run_epoch(self, between_steps: Callable[[], None]) -> TrainEpoch:
         """One more epoch. What `between_steps` raises ends it, and the epoch is lost."""

@@ -80,7 +80,9 @@ class WholeBatchNorm(nn.BatchNorm2d):
 
     def _mean(self, x: Tensor) -> Tensor:
         """Mean of every channel over all processes, differentiable through all of them."""
-        total = collectives.all_reduce(x.mean((0, 2, 3)), "sum", torch.distributed.group.WORLD)
+        everyone = torch.distributed.group.WORLD
+        assert everyone is not None
+        total = collectives.all_reduce(x.mean((0, 2, 3)), "sum", everyone)
         return total / self.world.size
 
 

@@ -1,10 +1,13 @@
 """Networks of genotypes: sizes as published, counts as built."""
 
+import copy
+
 import pytest
 import torch
 
 from models.genotype import from_tensor, random_tensor
-from models.network import Network, smallest_image
+from models.network import Network, read_together, smallest_image
+from models.operations import FactorizedReduce, ReLUConvBN
 from models.published import PUBLISHED
 from models.search_space import DARTS
 
@@ -28,6 +31,37 @@ def test_any_image_that_is_large_enough_goes_through(cells: int, size: int) -> N
     assert auxiliary is not None
     assert auxiliary.shape == (3, 10)
     assert net.eval()(torch.randn(3, 1, size, size))[1] is None
+
+
+def test_readers_of_one_input_read_it_as_each_alone() -> None:
+    torch.manual_seed(0)
+    readers = [ReLUConvBN(6, 4), FactorizedReduce(6, 4), ReLUConvBN(6, 8)]
+    together = [reader.double() for reader in readers]
+    alone = copy.deepcopy(together)
+    x = torch.randn(3, 6, 8, 8, dtype=torch.float64, requires_grad=True)
+    found, expected = read_together(x, together), [reader(x) for reader in alone]
+    torch.testing.assert_close(found, expected)
+    directions = [torch.randn_like(out) for out in expected]
+    gradients = [
+        torch.autograd.grad(outs, [x, *(p for reader in owners for p in reader.parameters())], directions)
+        for outs, owners in ((found, together), (expected, alone))
+    ]
+    torch.testing.assert_close(*gradients)
+    statistics = [
+        [buffer for reader in owners for buffer in reader.buffers()] for owners in (together, alone)
+    ]
+    torch.testing.assert_close(*statistics)
+
+
+def test_a_network_reads_the_two_outputs_before_every_cell() -> None:
+    torch.manual_seed(0)
+    net = Network(PUBLISHED[0].genotype, DARTS, 3, 10, 4, 6).double()
+    plain = copy.deepcopy(net)
+    images = torch.randn(4, 3, 16, 16, dtype=torch.float64)
+    s0 = s1 = plain.stem(images)
+    for cell in plain.cells:
+        s0, s1 = s1, cell(cell.preprocess[0](s0), cell.preprocess[1](s1), 0.0)
+    torch.testing.assert_close(net(images)[0], plain.classifier(s1.mean((2, 3))))
 
 
 def test_drop_path_keeps_the_expectation_and_spares_identities() -> None:
