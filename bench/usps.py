@@ -4,7 +4,7 @@
     python -m bench.usps
 
 The latent space is trained on the searches of MNIST and CIFAR-10 in `bench/results`; USPS itself is in
-none of them. Writes `bench/results/usps-<recipe>-<device>.json`.
+none of them. Writes `bench/results/usps-<recipe>-cpu.json`, or `…-seed<seed>.json` for another seed than 1.
 """
 
 import argparse
@@ -31,6 +31,8 @@ def main() -> None:
     parser.add_argument("--recipe", default="quick")
     parser.add_argument("--overrides", type=json.loads, default={}, help="of the recipe, as JSON")
     parser.add_argument("--count", type=int, default=5, help="architectures an arm")
+    parser.add_argument("--seed", type=int, default=1, help="of what is generated")
+    parser.add_argument("--train-seed", type=int, default=2024, help="the first of an arm's trainings")
     parser.add_argument("--searches", type=Path, default=RESULTS / "searches-quick-cpu.json")
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     arguments = parser.parse_args()
@@ -43,7 +45,8 @@ def main() -> None:
             "latent_space_id": space["links"]["latent_space"].split("/")[-1],
             "recipe": arguments.recipe,
             "overrides": arguments.overrides,
-            "arms": arms(client, arguments.count),
+            "seeds": [arguments.train_seed],
+            "arms": arms(client, arguments.count, arguments.seed),
         }
         began = time.perf_counter()
         job = finished(client, client.post("/v1/experiments", json=body))
@@ -51,7 +54,8 @@ def main() -> None:
         experiment = client.get(job["links"]["experiment"]).raise_for_status().json()
         table = client.get(job["links"]["table"]).raise_for_status().json()
         markdown = client.get(job["links"]["table"], params={"format": "markdown"}).text
-    path = RESULTS / f"usps-{arguments.recipe}-cpu.json"
+    suffix = "" if arguments.seed == 1 else f"-seed{arguments.seed}"
+    path = RESULTS / f"usps-{arguments.recipe}-cpu{suffix}.json"
     figures = {
         "date": date.today().isoformat(),
         "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
@@ -83,16 +87,16 @@ def load(client: httpx.Client, searches: Path) -> list[str]:
     return [row["id"] for row in rows["items"]]
 
 
-def arms(client: httpx.Client, count: int) -> list[dict[str, Any]]:
+def arms(client: httpx.Client, count: int, seed: int) -> list[dict[str, Any]]:
     """The paper's arms and a reference; at gamma 0 one architecture is trained from several seeds."""
     rows = client.get("/v1/datasets", params={"limit": 500}).raise_for_status().json()["items"]
     ids = {row["name"]: row["id"] for row in rows}
     mnist, cifar10 = (ids[name] for name in KNOWN)
     return [
-        {"kind": "random", "count": count, "seed": 1},
+        {"kind": "random", "count": count, "seed": seed},
         {"kind": "near", "dataset_id": mnist, "gamma": 0.0, "count": count},
-        {"kind": "near", "dataset_id": cifar10, "gamma": 0.1, "count": count, "seed": 1},
-        {"kind": "near", "dataset_id": mnist, "gamma": 0.1, "count": count, "seed": 1},
+        {"kind": "near", "dataset_id": cifar10, "gamma": 0.1, "count": count, "seed": seed},
+        {"kind": "near", "dataset_id": mnist, "gamma": 0.1, "count": count, "seed": seed},
         {"kind": "reference", "model": "resnet18"},
     ]
 
