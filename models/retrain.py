@@ -167,8 +167,9 @@ class Training:
     ) -> None:
         data = data.limited(recipe.train_images, seed)
         held_out = round(recipe.validation_share * len(data.train))
-        if len(data.train) - held_out < 2:
-            raise DataError("has fewer than 2 training images")
+        fewest = max(2, world.size)
+        if len(data.train) - held_out < fewest:
+            raise DataError(f"has fewer than {fewest} training images")
         self.recipe, self.seed, self.device, self.world = recipe, seed, device, world
         order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed + 1))
         self.validation = data.train.subset(order[:held_out]).to(device)
@@ -209,6 +210,8 @@ class Training:
             images = jitter(images, recipe.colour_jitter, generator)
             images = cut_out(normalise(images, self.statistics), recipe.cutout, generator)
             images, labels = self.world.part(images, labels)
+            if len(labels) == 0:  # a last batch of fewer images than processes
+                continue
             loss, right = self._step(images, labels)
             totals += torch.stack([loss * len(labels), right])
             seen += len(labels)
