@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 COLUMNS = 3
-"""Of a depthwise kernel. The weights' gradient of a wider one takes PyTorch (oneDNN) ten times as long on a
-CPU."""
+"""Of a depthwise kernel. On a CPU, PyTorch (oneDNN) has a fast gradient of the weights for no wider one."""
 
 
 class ReLUConvBN(nn.Sequential):

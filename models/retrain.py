@@ -150,7 +150,7 @@ class Training:
         DataError: the data set does not suit the recipe.
     """
 
-    COMPILE_FROM: ClassVar = {"cpu": 1e13, "cuda": 5e14}
+    COMPILE_FROM: ClassVar[dict[str, float]] = {"cpu": 1e13, "cuda": 5e14}
     """Multiply-accumulates of a whole training, forward, from which on compiling, some minutes, pays.
 
     Measured on CPUs, estimated for GPUs.
@@ -274,8 +274,11 @@ class Training:
         return self.net, self.optimizer, self.schedule
 
     def _is_long(self) -> bool:
+        """Whether compiling pays; several processes run as they are."""
+        if self.world.size > 1:
+            return False
         macs = self.macs() * len(self.data.train) * self.recipe.epochs
-        return self.world.size == 1 and macs >= self.COMPILE_FROM.get(self.device.type, torch.inf)
+        return macs >= self.COMPILE_FROM.get(self.device.type, torch.inf)
 
     def _step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean loss of a batch before the step, and how many of its images were classified rightly."""

@@ -58,12 +58,13 @@ def epochs(run: Run, training_id: str, processes: int, state: Any | None) -> Ite
         try:
             while True:
                 run.check()
+                ended = process.poll() is not None  # asked first: what was left before the end is then seen
                 found = folder / f"{number + 1}.pt"
                 if found.exists():
                     number += 1
                     yield torch.load(found, map_location="cpu", weights_only=True)
                     found.unlink()
-                elif process.poll() is not None:
+                elif ended:
                     return _raise_if_failed(folder, process.returncode)
                 else:
                     time.sleep(POLL_SECONDS)
@@ -127,6 +128,7 @@ def main() -> None:
         if rank == 0:
             (arguments.folder / FAILED).write_text(json.dumps({"epoch": error.epoch, "cause": error.cause}))
     torch.distributed.destroy_process_group()
+    os._exit(0)  # now and then gloo's threads abort the interpreter's own way out
 
 
 if __name__ == "__main__":

@@ -94,8 +94,6 @@ def _epochs(run: Run, training: Training, training_id: str) -> Iterator[dict[str
         for left in distributed.epochs(run, training_id, training.recipe.processes, state):
             training.load_state_dict(left["training"])
             yield left["epoch"]
-            if training.epoch == training.recipe.epochs:
-                return  # however the processes end, all that they made is there
         return
     while training.epoch < training.recipe.epochs:
         yield training.run_epoch(run.check).as_dict()
