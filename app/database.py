@@ -4,20 +4,35 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from pydantic_core import to_json
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Engine, MetaData, String, create_engine, event
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Engine,
+    MetaData,
+    String,
+    create_engine,
+    event,
+    select,
+)
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.sql import FromClause
 from sqlalchemy.types import TypeDecorator
 from ulid import ULID
 
 import migrations
+from app.problems import Conflict
 
 MEND = "vgae-nas migrate"
 """The command that brings a schema to head."""
@@ -42,8 +57,32 @@ class UTCDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+E = TypeVar("E", bound=StrEnum)
+
+
+class OneOf(TypeDecorator[E], Generic[E]):
+    """A column that holds a member of a closed set, kept as its text.
+
+    Args:
+        members: the set.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, members: type[E]) -> None:
+        super().__init__()
+        self.members = members
+
+    def process_bind_param(self, value: E | str | None, dialect: Dialect) -> str | None:
+        return None if value is None else self.members(value).value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> E | None:
+        return None if value is None else self.members(value)
+
+
 class Base(DeclarativeBase):
-    """Of every table."""
+    """Base class of all tables: names of constraints, and the column types of Python's types."""
 
     metadata = MetaData(
         naming_convention={
@@ -86,6 +125,22 @@ def new_ids(prefix: str, count: int) -> list[str]:
     return [f"{prefix}_{ULID.from_int(first + i)}" for i in range(count)]
 
 
+def delete(session: Session, row: Base) -> None:
+    """Removes a row that no other row refers to, not yet committed.
+
+    Raises:
+        Conflict: a row refers to it; the message names that row. The transaction is rolled back.
+    """
+    table, key = row.__table__, row.id  # type: ignore[attr-defined]
+    session.delete(row)
+    try:
+        session.flush()
+    except IntegrityError:
+        session.rollback()
+        needed_by = _referring(session, table, key)
+        raise Conflict(f"{key} stays, since it is needed by {needed_by}") from None
+
+
 class Database:
     """One database and its sessions.
 
@@ -126,6 +181,21 @@ def alembic_config(url: str | None = None) -> Config:
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     config.attributes["url"] = url
     return config
+
+
+def _referring(session: Session, table: FromClause, key: str) -> str:
+    """Which row refers to a row, by its id and table."""
+    for other in Base.metadata.sorted_tables:
+        for reference in other.foreign_keys:
+            if reference.column.table is not table or reference.ondelete is not None:
+                continue
+            first = next(iter(other.primary_key))
+            found = session.scalar(select(first).where(reference.parent == key).limit(1))
+            if found is not None:
+                # the row of a table in between is named by what it belongs to
+                owner = next((key.column.table.name for key in first.foreign_keys), other.name)
+                return f"{found} of the {owner.replace('_', ' ')}"
+    return "something that changed meanwhile; try again"
 
 
 def _json(value: Any) -> str:

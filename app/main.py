@@ -7,18 +7,22 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from prometheus_fastapi_instrumentator import Instrumentator
-from pydantic import BaseModel
-from sqlalchemy import text
+from pydantic import BaseModel, Field
 
 from app import problems
+from app import tables as tables  # so that the metadata knows every table
 from app.artifacts import Artifacts
 from app.database import Database, SchemaError
 from app.datasets.endpoints import router as datasets
-from app.dependencies import DatabaseIn
+from app.dependencies import DatabaseIn, SettingsIn
 from app.experiments.endpoints import router as experiments
+from app.exports.endpoints import router as exports
+from app.generation.endpoints import router as generation
 from app.genotypes.endpoints import router as genotypes
 from app.idempotency import IdempotencyMiddleware
-from app.jobs.endpoints import router as jobs
+from app.jobs import service as jobs
+from app.jobs import workers
+from app.jobs.endpoints import router as jobs_router
 from app.latent_spaces.endpoints import router as latent_spaces
 from app.limits import BodyLimitMiddleware
 from app.problems import Unavailable
@@ -26,7 +30,17 @@ from app.searches.endpoints import router as searches
 from app.settings import Settings, get_settings
 from app.trainings.endpoints import router as trainings
 
-ROUTERS = (datasets, genotypes, searches, latent_spaces, trainings, experiments, jobs)
+ROUTERS = (
+    datasets,
+    genotypes,
+    exports,
+    searches,
+    latent_spaces,
+    generation,
+    trainings,
+    experiments,
+    jobs_router,
+)
 
 DESCRIPTION = """Neural architectures for a new data set at zero search hours.
 
@@ -37,9 +51,17 @@ repeat. Errors are problem details (RFC 9457)."""
 
 
 class Health(BaseModel):
-    """The answer of a probe."""
+    """The answer of the probe of life."""
 
     status: str
+
+
+class Readiness(Health):
+    """The answer of the probe of readiness: whether requests are answered, and whether jobs are run."""
+
+    workers: int = Field(description="Workers that live.")
+    queued_jobs: int
+    warnings: list[str] = Field(description="What keeps jobs from being run.")
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -90,12 +112,18 @@ def _add_probes(app: FastAPI) -> None:
         return Health(status="ok")
 
     @app.get("/readyz", tags=["probes"])
-    def readyz(database: DatabaseIn) -> Health:
-        """Whether the database answers and has the right schema."""
+    def readyz(database: DatabaseIn, settings: SettingsIn) -> Readiness:
+        """Whether the database answers and has the right schema, and whether workers live.
+
+        A queue without a worker is a warning, not an error: requests are answered all the same.
+        """
         try:
             database.require_head()
         except SchemaError as error:
             raise Unavailable(str(error)) from None
         with database.session(reads_only=True) as session:
-            session.execute(text("SELECT 1"))
-        return Health(status="ok")
+            living = workers.count_living(session, settings)
+            queued = jobs.count_queued(session)
+        idle = f"{queued} jobs wait and no worker lives; start one by `vgae-nas worker`"
+        warnings = [idle] if queued and not living else []
+        return Readiness(status="ok", workers=living, queued_jobs=queued, warnings=warnings)

@@ -11,10 +11,10 @@ from dataclasses import replace
 import torch
 
 from bench.quality import members
-from models.graph import from_tensor
-from models.latent import DEFAULT_SEED, LatentFit
-from models.search_space import DARTS
-from models.vgae import PRESETS, LatentRecipe
+from models.genotypes.graph import from_tensor
+from models.genotypes.search_space import DARTS
+from models.latent_spaces.fit import LatentFit
+from models.latent_spaces.vgae import DEFAULT_SEED, PRESETS, LatentRecipe
 
 PAPER, DEFAULT = PRESETS["paper"], PRESETS["default"]
 

@@ -20,9 +20,8 @@ import httpx
 import numpy as np
 import torch
 
-from models.latent import decode
-from models.search_space import DARTS
-from models.vgae import PRESETS, VGAE
+from models.genotypes.search_space import DARTS
+from models.latent_spaces.vgae import PRESETS, VGAE, decode
 
 VGAE_NAS = str(Path(sys.executable).parent / "vgae-nas")
 WARM_UP, SINGLE, TWENTY, LARGE, DECODED, ROUNDS = 20, 300, 100, 10_000, 10_000, 7

@@ -17,11 +17,11 @@ from torch_geometric.data import Batch
 from torch_geometric.nn import VGAE as PyGVGAE  # noqa: N811
 from torch_geometric.nn import GATConv, GCNConv
 
-from models.genotype import random_tensor
-from models.graph import Graph, from_tensor
-from models.latent import DEFAULT_SEED, LatentFit
-from models.search_space import DARTS
-from models.vgae import PRESETS, LatentRecipe
+from models.genotypes.genotype import random_tensor
+from models.genotypes.graph import Graph, from_tensor
+from models.genotypes.search_space import DARTS
+from models.latent_spaces.fit import LatentFit
+from models.latent_spaces.vgae import DEFAULT_SEED, PRESETS, LatentRecipe
 
 GRAPHS, COMPARED, EPOCHS, ROUNDS = 10, 100, 200, 7
 
@@ -96,15 +96,18 @@ class PlainLoop:
         encoder, theirs, decoder = ours.net.encoder, self.net.encoder, ours.net.decoder
         assert encoder.gat is not None
         theirs.kind.weight.copy_(encoder.kind.weight)
-        theirs.operation.weight.copy_(encoder.operation.weight)
-        theirs.gat.lin.weight.copy_(encoder.gat.weight.weight)
-        theirs.gat.att_src.copy_(encoder.gat.source[None])
-        theirs.gat.att_dst.copy_(encoder.gat.target[None])
-        theirs.gat.lin_edge.weight.copy_(encoder.edge.weight)
-        theirs.gat.att_edge.copy_(encoder.edge_attention[None])
-        for plain, fast in ((theirs.mu, encoder.mu), (theirs.logstd, encoder.logstd)):
-            plain.lin.weight.copy_(fast.weight.weight)
-        self.classifier.load_state_dict(decoder.classify.state_dict())
+        theirs.operation.weight.copy_(encoder.operation.T)
+        for linear in ("lin", "lin_edge"):
+            getattr(theirs.gat, linear).weight.copy_(getattr(encoder.gat, linear).weight)
+        for attention in ("att_src", "att_dst", "att_edge"):
+            getattr(theirs.gat, attention).copy_(getattr(encoder.gat, attention)[None])
+        mu, logstd = encoder.posterior.lin.weight.chunk(2)
+        theirs.mu.lin.weight.copy_(mu)
+        theirs.logstd.lin.weight.copy_(logstd)
+        first, _, last = self.classifier
+        first.weight.copy_(torch.cat(decoder.classifier.ends.weight.chunk(2), dim=1))
+        first.bias.copy_(decoder.classifier.bias)
+        last.load_state_dict(decoder.classifier.score.state_dict())
 
 
 def noises(ours: LatentFit) -> Callable[[int], Tensor]:

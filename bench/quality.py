@@ -16,12 +16,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.genotype import from_dict, random_tensor, to_tensor
-from models.graph import from_tensor, legal_edges
-from models.latent import DEFAULT_SEED, LatentFit, decode, encode
-from models.published import PUBLISHED
-from models.search_space import DARTS
-from models.vgae import PRESETS
+from models.genotypes.genotype import from_dict, random_tensor, to_tensor
+from models.genotypes.graph import from_tensor, legal_edges
+from models.genotypes.published import PUBLISHED
+from models.genotypes.search_space import DARTS
+from models.latent_spaces.fit import LatentFit
+from models.latent_spaces.vgae import DEFAULT_SEED, PRESETS, decode, encode
 
 RESULTS = Path(__file__).parent / "results"
 SEARCHED, RANDOM, TRAINED, HELD_OUT, DRAWS = 10, 200, 20_000, 2_000, 10_000

@@ -13,13 +13,13 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
-from models.search import RECIPES, PCDARTSSearch
-from models.search_space import DARTS
-from tests.models.plain_supernet import PlainSupernet
 from tests.models.test_search import images_like
 from tests.models.test_supernet import copy_supernet
+from torch import Tensor, nn
+
+from models.genotypes.search_space import DARTS
+from models.searches.search import RECIPES, PCDARTSSearch
+from tests.models.searches.plain_supernet import PlainSupernet
 
 ROUNDS = 9
 BATCH = 32

@@ -19,12 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.data import ImageData, Resident, normalise
-from models.network import Network
-from models.operations import Depthwise, DilatedDepthwise, FactorizedReduce, shift_pixel
-from models.published import PUBLISHED
-from models.retrain import RECIPES, Training, of_genotype
-from models.search_space import DARTS
+from models.datasets.data import ImageData, Resident, normalise
+from models.genotypes.network import Network
+from models.genotypes.operations import Depthwise, DilatedDepthwise, FactorizedReduce, shift_pixel
+from models.genotypes.published import PUBLISHED
+from models.genotypes.search_space import DARTS
+from models.trainings.retrain import RECIPES, Training, of_genotype
 from worker import memory
 
 BATCH, ROUNDS = 64, 15

@@ -2,19 +2,9 @@
 
 from alembic import context
 
-from app import idempotency
+from app import tables as tables  # so that the metadata knows every table
 from app.database import Base, Database
-from app.datasets import tables as datasets
-from app.experiments import tables as experiments
-from app.genotypes import tables as genotypes
-from app.jobs import tables as jobs
-from app.latent_spaces import tables as latent_spaces
-from app.searches import tables as searches
 from app.settings import get_settings
-from app.trainings import tables as trainings
-
-TABLES = (datasets, experiments, genotypes, jobs, latent_spaces, searches, trainings, idempotency)
-"""Imported so that the metadata knows every table."""
 
 
 def migrate() -> None:

@@ -15,7 +15,8 @@ def test_the_import_contracts_hold() -> None:
 
 def test_importing_the_models_loads_neither_the_web_nor_the_queue() -> None:
     code = (
-        "import sys, models.search, models.retrain, models.latent, models.generate;"
+        "import sys, models.searches.search, models.trainings.retrain, models.latent_spaces.fit;"
+        "import models.generation.generate;"
         "print([m for m in ('fastapi', 'sqlalchemy', 'celery', 'sklearn') if m in sys.modules])"
     )
     outcome = subprocess.run(

@@ -12,20 +12,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed
 
+from app import tables as tables  # so that the metadata knows every table
 from app.artifacts import Artifacts
 from app.database import Database
 from app.settings import Settings, get_settings
-from models.search import NonFiniteLoss
-from models.world import World
+from app.trainings import service as trainings
+from models.errors import NonFiniteLoss
+from models.trainings.retrain import TrainEpoch, Training
+from models.trainings.world import World
 from worker import memory
-from worker.runner import Run
 
 START, FAILED = "start.pt", "failed.json"
 
@@ -33,43 +35,81 @@ POLL_SECONDS = 0.1
 """Between two looks at the folder."""
 
 
-def epochs(run: Run, training_id: str, processes: int, state: Any | None) -> Iterator[dict[str, Any]]:
-    """What every epoch left: `epoch`, as it is reported, and `training`, a state.
-
-    The processes end when the iterator does, however that is.
+class Processes:
+    """A training in several processes, as a `Trainer`; a context manager that ends them however it is left.
 
     Args:
-        run: of the job.
+        settings: of the service.
         training_id: what to train.
-        processes: how many.
-        state: a training's state to go on from.
-
-    Raises:
-        NonFiniteLoss: as in one process.
-        RuntimeError: the processes ended before their time.
-        Cancelled, LeaseLost, Stopping: what the run was told meanwhile.
+        training: the same training in this process, which takes over the state of every epoch.
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if state is not None:
-            torch.save(state, folder / START)
-        process = _launch(run.settings, training_id, processes, folder)
-        number = state["epoch"] if state is not None else 0
-        try:
-            while True:
-                run.check()
-                ended = process.poll() is not None  # asked first: what was left before the end is then seen
-                found = folder / f"{number + 1}.pt"
-                if found.exists():
-                    number += 1
-                    yield torch.load(found, map_location="cpu", weights_only=True)
-                    found.unlink()
-                elif ended:
-                    return _raise_if_failed(folder, process.returncode)
-                else:
-                    time.sleep(POLL_SECONDS)
-        finally:
-            _stop(process)
+
+    def __init__(self, settings: Settings, training_id: str, training: Training) -> None:
+        self.settings, self.training_id, self.training = settings, training_id, training
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Processes":
+        self._temporary = tempfile.TemporaryDirectory()
+        self._folder = Path(self._temporary.name)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            _stop(self._process)
+        self._temporary.cleanup()
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are done."""
+        return self.training.epoch
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs the whole training has."""
+        return self.training.epochs
+
+    @property
+    def done(self) -> bool:
+        """Whether the training is at its end."""
+        return self.training.done
+
+    @property
+    def progress(self) -> float:
+        """The share of the whole training that is done, 0 to 1, by whole epochs."""
+        return self.training.progress
+
+    def run(self, between_steps: Callable[[], None]) -> TrainEpoch:
+        """One more epoch, from the processes; the first call starts them.
+
+        Raises:
+            NonFiniteLoss: as in one process.
+            RuntimeError: the processes ended before their time.
+        """
+        if self._process is None:
+            if self.epoch:
+                torch.save(self.training.state_dict(), self._folder / START)
+            processes = self.training.recipe.processes
+            self._process = _launch(self.settings, self.training_id, processes, self._folder)
+        file = self._folder / f"{self.epoch + 1}.pt"
+        while True:
+            between_steps()
+            ended = self._process.poll() is not None  # asked first: what was left before the end is then seen
+            if file.exists():
+                left = torch.load(file, map_location="cpu", weights_only=True)
+                file.unlink()
+                self.training.load_state_dict(left["training"])
+                return TrainEpoch(**left["epoch"])
+            if ended:
+                raise _failure(self._folder, self._process.returncode)
+            time.sleep(POLL_SECONDS)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the training."""
+        return self.training.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes back to the end of the epoch at which the state was taken."""
+        self.training.load_state_dict(state)
 
 
 def _launch(settings: Settings, training_id: str, processes: int, folder: Path) -> "subprocess.Popen[bytes]":
@@ -86,18 +126,15 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def _raise_if_failed(folder: Path, code: int) -> None:
+def _failure(folder: Path, code: int) -> Exception:
     if (folder / FAILED).exists():
         failed = json.loads((folder / FAILED).read_text())
-        raise NonFiniteLoss(failed["epoch"], failed["cause"])
-    if code:
-        raise RuntimeError(f"the processes of the training ended with {code}")
+        return NonFiniteLoss(failed["epoch"], failed["cause"])
+    return RuntimeError(f"the processes of the training ended with {code}")
 
 
 def main() -> None:
     """One of the processes, as torchrun starts it."""
-    from worker.train import build
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("training_id")
     parser.add_argument("folder", type=Path)
@@ -110,7 +147,9 @@ def main() -> None:
     on_gpu = settings.device != "cpu" and torch.cuda.is_available()
     device = torch.device(f"cuda:{os.environ['LOCAL_RANK']}" if on_gpu else "cpu")
     torch.distributed.init_process_group("nccl" if on_gpu else "gloo")
-    training = build(database, artifacts, settings, arguments.training_id, device, World(rank, size))
+    training = trainings.build(
+        database, artifacts, settings, arguments.training_id, device, World(rank, size)
+    )
     if (arguments.folder / START).exists():
         training.load_state_dict(torch.load(arguments.folder / START, weights_only=True))
 
@@ -118,8 +157,8 @@ def main() -> None:
         os.kill(arguments.watcher, 0)  # raises when the worker is gone, and ends this process with it
 
     try:
-        while training.epoch < training.recipe.epochs:
-            epoch = training.run_epoch(watched)
+        while not training.done:
+            epoch = training.run(watched)
             if rank == 0:
                 left = {"epoch": epoch.as_dict(), "training": training.state_dict()}
                 torch.save(left, arguments.folder / "draft")

@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -15,17 +16,23 @@ from celery import Celery
 from celery.signals import worker_shutting_down
 from sqlalchemy.exc import DBAPIError
 
+from app import tables as tables  # so that the metadata knows every table
 from app.artifacts import Artifacts
 from app.database import Database, now
-from app.jobs import queue
+from app.jobs import queue, workers
 from app.jobs import service as jobs
+from app.jobs.tables import JobKind
 from app.settings import Settings, get_settings
 from worker import fit, memory, search, train
 from worker.runner import Kind, execute
 
 logger = logging.getLogger(__name__)
 
-KINDS: dict[str, Kind] = {"search": search.run, "fit": fit.run, "train": train.run}
+KINDS: dict[JobKind, Kind] = {
+    JobKind.SEARCH: search.run,
+    JobKind.FIT: fit.run,
+    JobKind.TRAIN: train.run,
+}
 
 RESENT_AT_ONCE = 20
 """Lost messages that one sweep sends again."""
@@ -47,6 +54,8 @@ class Worker:
         self.database.require_head()
         self.artifacts = Artifacts(settings.artifacts_url)
         self.stopping, self.busy = threading.Event(), threading.Event()
+        with self.database.session() as session:
+            self.id = workers.enter(session)
 
     def run_job(self, job_id: str) -> None:
         """Runs one job from its message."""
@@ -66,6 +75,7 @@ class Worker:
         own. A busy one cannot tell, and leaves those to others.
         """
         with self.database.session() as session:
+            workers.stay(session, self.id)
             lost = jobs.expire(session, self.settings.max_attempts)
             if not self.busy.is_set():
                 patience = timedelta(seconds=self.settings.lost_message_seconds)
@@ -73,6 +83,11 @@ class Worker:
         for job_id in lost:
             logger.warning("job %s is sent again", job_id)
             queue.send(self.settings.broker_url, job_id)
+
+    def leave(self) -> None:
+        """Says that this worker has stopped."""
+        with suppress(DBAPIError), self.database.session() as session:
+            workers.leave(session, self.id)
 
     def sweep_until_stopped(self) -> None:
         """Sweeps for as long as the process lives."""
@@ -113,7 +128,10 @@ def main() -> None:
         "--without-mingle",
         "--without-heartbeat",
     ]
-    celery.worker_main(["worker", *options])
+    try:
+        celery.worker_main(["worker", *options])
+    finally:
+        worker.leave()
     sys.exit(0)
 
 

@@ -4,7 +4,10 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,13 +17,15 @@ from sqlalchemy.orm import Session
 from app.artifacts import Artifacts
 from app.database import Database
 from app.jobs import service as jobs
-from app.jobs.tables import Job
+from app.jobs.tables import Job, JobKind
 from app.problems import JobFailed, Problem
 from app.settings import Settings
-from models.data import DataError
-from models.latent import LatentError
-from models.limits import LimitError
-from models.search import NonFiniteLoss
+from models.datasets.data import DataError
+from models.errors import LatentError, NonFiniteLoss
+from models.searches.limits import LimitError
+from models.trainer import Trainer
+from worker.pace import Pace
+from worker.threads import Threads
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +72,46 @@ class Run:
         self.device = _device(settings.device)
         self.stopping = stopping
         self.cancelled, self.lost = threading.Event(), threading.Event()
+        self.progress, self.step, self.pace = job.progress, "starting", Pace()
+        self.threads = Threads(torch.get_num_threads() if self.device.type == "cpu" else 1)
+        self._writing = threading.Lock()  # of progress, so that an older one does not follow a newer
+
+    def epochs(self, trainer: Trainer, extra: Callable[[], dict[str, Any]] = dict) -> "Trained":
+        """Trains to the end, from the last checkpoint if there is one, with a checkpoint after each report.
+
+        Args:
+            trainer: at its start.
+            extra: what the history keeps of a report beside its own fields.
+        """
+        history: list[dict[str, Any]] = []
+        seconds = 0.0
+        state = self.load_checkpoint()
+        if state is not None and "trainer" not in state:
+            logger.warning("job %s: its checkpoint is of an earlier version; it starts anew", self.job_id)
+        elif state is not None:
+            trainer.load_state_dict(state["trainer"])
+            history, seconds = state["history"], state["seconds"]
+        while not trainer.done:
+            began = time.monotonic()
+            report = trainer.run(partial(self._between_steps, trainer)).as_dict()
+            seconds += time.monotonic() - began
+            history.append({**report, **extra()})
+            self.report(
+                trainer.progress,
+                f"epoch {trainer.epoch} of {trainer.epochs}",
+                report,
+                {"trainer": trainer.state_dict(), "history": history, "seconds": seconds},
+            )
+        return Trained(history, seconds)
+
+    def _between_steps(self, trainer: Trainer) -> None:
+        self.check()
+        self.progress, self.step = trainer.progress, f"epoch {trainer.epoch + 1} of {trainer.epochs}"
+        self.pace.at(self.progress)
+        if self.threads.tick():
+            chosen = {"threads": self.threads.chosen, "step_seconds": self.threads.seconds}
+            logger.info("job %s: %s", self.job_id, chosen)
+            self.report(self.progress, self.step, chosen, type="threads")
 
     def check(self) -> None:
         """Called between steps; raises when the run must end here."""
@@ -93,6 +138,7 @@ class Run:
         step: str,
         event: Mapping[str, Any] | None = None,
         checkpoint: Any | None = None,
+        type: str = "progress",
     ) -> None:
         """Writes how far the job is, with an event and a checkpoint if given.
 
@@ -102,14 +148,15 @@ class Run:
         Args:
             progress: from 0 to 1.
             step: what was done, in a line.
-            event: data of a `progress` event.
+            event: data of an event.
             checkpoint: tensors and plain values.
+            type: of the event.
         """
         key = None
         if checkpoint is not None:
             key = f"jobs/{self.job_id}/{self.token}.pt"
             self.artifacts.put_tensors(key, checkpoint)
-        noted = ("progress", event) if event is not None else None
+        noted = (type, event) if event is not None else None
 
         def write(session: Session) -> bool:
             return jobs.report(
@@ -118,11 +165,15 @@ class Run:
                 self.token,
                 progress=progress,
                 step=step,
+                eta_at=self.pace.eta_at(),
                 event=noted,
                 checkpoint_key=key,
             )
 
-        if not self._patiently(write):
+        self.progress, self.step = progress, step
+        with self._writing:
+            held = self._patiently(write)
+        if not held:
             raise LeaseLost
         self.checkpoint_key = key or self.checkpoint_key
 
@@ -147,13 +198,41 @@ class Run:
             logger.warning("job %s: its lease was lost", self.job_id)
 
     def beat(self) -> None:
-        """One heartbeat; notes a lost lease or a requested cancel."""
-        with self.database.session() as session:
-            requested = jobs.heartbeat(session, self.job_id, self.token, self.settings.lease_seconds)
+        """One heartbeat, which tells how far the job is; notes a lost lease or a requested cancel."""
+        with self._writing, self.database.session() as session:
+            requested = jobs.heartbeat(
+                session,
+                self.job_id,
+                self.token,
+                self.settings.lease_seconds,
+                progress=self.progress,
+                step=self.step,
+                eta_at=self.pace.eta_at(),
+            )
         if requested is None:
             self.lost.set()
         elif requested:
             self.cancelled.set()
+
+    @contextmanager
+    def heartbeat(self) -> Iterator[None]:
+        """Beats in a thread of its own for as long as the context lasts."""
+        over = threading.Event()
+
+        def beat_until_over() -> None:
+            while not over.wait(self.settings.heartbeat_seconds):
+                try:
+                    self.beat()
+                except DBAPIError as error:  # the lease outlives some missed beats
+                    logger.warning("job %s: a heartbeat failed (%s)", self.job_id, error.orig)
+
+        heart = threading.Thread(target=beat_until_over, daemon=True)
+        heart.start()
+        try:
+            yield
+        finally:
+            over.set()
+            heart.join()
 
     def _patiently(self, write: Callable[[Session], bool]) -> bool:
         """Repeats a write while the database does not answer, up to a limit."""
@@ -169,9 +248,22 @@ class Run:
                 time.sleep(1.0)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A training that is at its end.
+
+    Args:
+        history: every report, in order.
+        seconds: that it took, over all attempts.
+    """
+
+    history: list[dict[str, Any]]
+    seconds: float
+
+
 def execute(
     job_id: str,
-    kinds: Mapping[str, Kind],
+    kinds: Mapping[JobKind, Kind],
     database: Database,
     artifacts: Artifacts,
     settings: Settings,
@@ -191,11 +283,17 @@ def execute(
         logger.info("job %s is not to be run", job_id)
         return
     run = Run(job, database, artifacts, settings, stopping)
-    over = threading.Event()
-    heart = threading.Thread(target=_heart, args=(run, over), daemon=True)
-    heart.start()
+    logger.info("job %s (%s) starts, attempt %d", job_id, job.kind, job.attempt)
+    began = time.monotonic()
+    with run.heartbeat():
+        _run_to_its_end(run, kinds[job.kind])
+    logger.info("job %s (%s) ends after %.1f s", job_id, job.kind, time.monotonic() - began)
+
+
+def _run_to_its_end(run: Run, kind: Kind) -> None:
+    job_id = run.job_id
     try:
-        run.finish(kinds[job.kind](run))
+        run.finish(kind(run))
     except LeaseLost:
         logger.warning("job %s: its lease was lost", job_id)
     except Cancelled:
@@ -206,17 +304,6 @@ def execute(
         logger.error("job %s failed", job_id, exc_info=error)
         problem = _problem(error)
         run.end(lambda session: jobs.fail(session, job_id, run.token, problem))
-    finally:
-        over.set()
-        heart.join()
-
-
-def _heart(run: Run, over: threading.Event) -> None:
-    while not over.wait(run.settings.heartbeat_seconds):
-        try:
-            run.beat()
-        except DBAPIError as error:  # the lease outlives some missed beats
-            logger.warning("job %s: a heartbeat failed (%s)", run.job_id, error.orig)
 
 
 def _problem(error: Exception) -> Problem:

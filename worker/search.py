@@ -1,15 +1,14 @@
 """The job kind `search`."""
 
-import time
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from app.datasets import service as datasets
 from app.searches import service as searches
-from models.genotype import Genotype
-from models.search import METHODS, Search, SearchRecipe
-from models.search_space import SEARCH_SPACES
+from models.genotypes.genotype import Genotype
+from models.genotypes.search_space import SEARCH_SPACES
+from models.searches.search import METHODS, Search, SearchRecipe
 from worker.runner import Finish, Run
 
 SKIP_WARNING = 0.5
@@ -17,34 +16,18 @@ SKIP_WARNING = 0.5
 
 
 def run(run: Run) -> Finish:
-    """Searches epoch by epoch with a checkpoint after each."""
+    """Searches a genotype; every epoch of the result has the alphas of its end."""
     search, search_id = _build(run)
-    history: list[dict[str, Any]] = []
-    seconds = 0.0
-    state = run.load_checkpoint()
-    if state is not None:
-        search.load_state_dict(state["search"])
-        history, seconds = state["history"], state["seconds"]
-    while search.epoch < search.epochs:
-        began = time.monotonic()
-        epoch = search.run_epoch(run.check)
-        seconds += time.monotonic() - began
-        history.append({**epoch.as_dict(), "alphas": _alphas(search)})
-        run.report(
-            epoch.epoch / search.epochs,
-            f"epoch {epoch.epoch} of {search.epochs}",
-            epoch.as_dict(),
-            {"search": search.state_dict(), "history": history, "seconds": seconds},
-        )
+    trained = run.epochs(search, lambda: {"alphas": _alphas(search)})
     genotype, continuous = search.genotype(), search.continuous()
     result = {
-        "epochs": history,
-        "search_hours": seconds / 3600,
+        "epochs": trained.history,
+        "search_hours": trained.seconds / 3600,
         "device": str(run.device),
         "skip_connections": genotype.count("skip_connect"),
         "warnings": _warnings(genotype, search),
     }
-    accuracy = None if continuous is None else history[-1]["search_accuracy"]
+    accuracy = None if continuous is None else trained.history[-1]["search_accuracy"]
 
     def finish(session: Session) -> tuple[dict[str, Any], dict[str, str]]:
         genotype_id = searches.finish(session, search_id, genotype, continuous, result, accuracy)

@@ -8,10 +8,10 @@ from sqlalchemy.exc import IntegrityError
 from app.artifacts import Artifacts
 from app.database import Database, now
 from app.datasets import service
-from app.datasets.tables import Dataset, DatasetDistance
+from app.datasets.tables import Dataset, DatasetDistance, Source
 from app.settings import Settings
-from models.data import DataError
-from models.similarity import SAMPLES, SEED, SIZE, Profile, distance, profile
+from models.datasets.data import DataError
+from models.datasets.similarity import SAMPLES, SEED, SIZE, Profile, distance, profile
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def neighbors(
     with database.session(reads_only=True) as session:
         dataset = service.get(session, dataset_id, field)
         service.require_images(dataset, field or "dataset_id")
-        query = select(Dataset).where(Dataset.source != "facts", Dataset.id != dataset_id)
+        query = select(Dataset).where(Dataset.source != Source.FACTS, Dataset.id != dataset_id)
         others = list(session.scalars(query))
         known = {
             row.second_id if row.first_id == dataset_id else row.first_id: row.distance

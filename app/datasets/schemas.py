@@ -1,9 +1,11 @@
 """Data sets as clients send and see them."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from app.datasets.tables import Source
 
 Name = Annotated[
     str,
@@ -16,7 +18,6 @@ ImageSize = Annotated[
     int | None,
     Field(ge=2, le=1024, description="Side in pixels to which images are brought; needed if they differ."),
 ]
-Source = Literal["builtin", "torchvision", "upload", "folder", "facts"]
 
 
 class DatasetIn(BaseModel):

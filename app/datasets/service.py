@@ -7,14 +7,15 @@ from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app import database
 from app.artifacts import Artifacts
 from app.database import new_id, now
 from app.datasets.schemas import DatasetIn, DatasetUpload
-from app.datasets.tables import Dataset
+from app.datasets.tables import Dataset, Source
 from app.problems import Conflict, InvalidRequest, NotFound
 from app.settings import Settings
-from models.data import DataError, ImageData, Resident
-from models.sources import KNOWN_DATASETS, load_archive, load_folder, load_named, resident
+from models.datasets.data import DataError, ImageData, Resident
+from models.datasets.sources import KNOWN_DATASETS, load_archive, load_folder, load_named, resident
 
 PREFIX = "ds"
 
@@ -44,7 +45,7 @@ def require_images(dataset: Dataset, field: str) -> None:
     Raises:
         InvalidRequest: naming the field that holds its id.
     """
-    if dataset.source == "facts":
+    if dataset.source is Source.FACTS:
         raise InvalidRequest.of(
             field, f"the images of {dataset.name!r} are not here; add them by POST /v1/datasets first"
         )
@@ -64,8 +65,8 @@ def register(session: Session, request: DatasetIn, settings: Settings) -> Datase
     """
     existing = _by_name(session, request.name)
     source = _source(request)
-    if existing is not None and existing.source != "facts":
-        if existing.source != source or (source == "folder" and existing.folder != request.folder):
+    if existing is not None and existing.source is not Source.FACTS:
+        if existing.source != source or (source is Source.FOLDER and existing.folder != request.folder):
             raise Conflict(f"the name {request.name!r} is taken by dataset {existing.id}; choose another")
         return existing
     session.commit()  # reading images takes a while, and holds no lock
@@ -83,7 +84,7 @@ def upload(
         Conflict: the name is taken.
     """
     existing = _by_name(session, request.name)
-    if existing is not None and existing.source != "facts":
+    if existing is not None and existing.source is not Source.FACTS:
         raise Conflict(f"the name {request.name!r} is taken by dataset {existing.id}; choose another")
     session.commit()
     try:
@@ -93,7 +94,7 @@ def upload(
     key = f"datasets/{new_id('img')}.pt"
     artifacts.put_tensors(key, _tensors(images))
     try:
-        return _save(session, existing, request.name, "upload", images, artifact_key=key)
+        return _save(session, existing, request.name, Source.UPLOAD, images, artifact_key=key)
     except BaseException:
         artifacts.delete(key)
         raise
@@ -104,18 +105,12 @@ def delete(session: Session, dataset_id: str, artifacts: Artifacts) -> None:
 
     Raises:
         NotFound: there is none.
-        Conflict: genotypes, searches, trainings or evaluations refer to it.
+        Conflict: something needs it; the message says what.
     """
     dataset = get(session, dataset_id)
     key = dataset.artifact_key
-    session.delete(dataset)
-    try:
-        session.commit()
-    except IntegrityError:
-        session.rollback()
-        raise Conflict(
-            f"dataset {dataset_id} has genotypes, searches, trainings or evaluations; it stays for their sake"
-        ) from None
+    database.delete(session, dataset)
+    session.commit()
     artifacts.delete(f"profiles/{dataset_id}")
     if key is not None:
         artifacts.delete(key)
@@ -130,7 +125,7 @@ def ensure_facts(session: Session, name: str) -> Dataset:
     dataset = Dataset(
         id=new_id(PREFIX),
         name=name,
-        source="facts",
+        source=Source.FACTS,
         channels=known.channels,
         image_size=known.image_size,
         classes=known.classes,
@@ -150,27 +145,27 @@ def load(dataset: Dataset, settings: Settings, artifacts: Artifacts) -> ImageDat
     Raises:
         DataError: they are no longer where they were.
     """
-    if dataset.source == "upload":
+    if dataset.source is Source.UPLOAD:
         assert dataset.artifact_key is not None
         tensors = artifacts.get_tensors(dataset.artifact_key)
         return resident(**tensors, classes=tuple(dataset.class_names))
-    if dataset.source == "folder":
+    if dataset.source is Source.FOLDER:
         assert dataset.folder is not None
         folder = _inside(settings.data_root, dataset.folder)
         return load_folder(folder, dataset.image_size, settings.resident_bytes)
     return load_named(dataset.name, settings.data_root)
 
 
-def _source(request: DatasetIn) -> str:
+def _source(request: DatasetIn) -> Source:
     if request.folder is not None:
-        return "folder"
+        return Source.FOLDER
     if request.name not in KNOWN_DATASETS:
         names = ", ".join(KNOWN_DATASETS)
         raise InvalidRequest.of(
             "name",
             f"unknown data set {request.name!r}; must be one of {names}, or come with a folder or an archive",
         )
-    return "builtin" if request.name == "digits" else "torchvision"
+    return Source.BUILTIN if request.name == "digits" else Source.TORCHVISION
 
 
 def _read(request: DatasetIn, settings: Settings) -> ImageData:
@@ -198,7 +193,7 @@ def _save(
     session: Session,
     existing: Dataset | None,
     name: str,
-    source: str,
+    source: Source,
     images: ImageData,
     artifact_key: str | None = None,
     folder: str | None = None,

@@ -1,12 +1,28 @@
-"""Data sets."""
+"""The tables of data sets and of the distances between them."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Base
+from app.database import Base, OneOf
+
+
+class Source(StrEnum):
+    """Where the images of a data set are."""
+
+    BUILTIN = "builtin"
+    """In the service's own packages."""
+    TORCHVISION = "torchvision"
+    """Below the data root, in the form of torchvision."""
+    UPLOAD = "upload"
+    """In the file store, from an archive that was sent."""
+    FOLDER = "folder"
+    """In a folder below the data root."""
+    FACTS = "facts"
+    """Not here: only counts and sizes are known."""
 
 
 class Dataset(Base):
@@ -16,8 +32,7 @@ class Dataset(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
-    source: Mapped[str]
-    """`builtin`, `torchvision`, `upload`, `folder`, or `facts` where there are no images."""
+    source: Mapped[Source] = mapped_column(OneOf(Source))
     channels: Mapped[int]
     image_size: Mapped[int]
     classes: Mapped[int]

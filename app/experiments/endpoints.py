@@ -4,11 +4,12 @@ from typing import Literal
 
 from fastapi import APIRouter, Response
 
-from app.dependencies import ArtifactsIn, DatabaseIn, Reading, SettingsIn, StarterIn
+from app.dependencies import ArtifactsIn, DatabaseIn, Reading, SettingsIn
 from app.experiments import report, service
 from app.experiments.schemas import ExperimentIn, ExperimentOut, TableOut
 from app.experiments.tables import Experiment
 from app.jobs.schemas import JobOut
+from app.jobs.starter import StarterIn
 from app.jobs.tables import Job
 from app.pages import Cursor, Limit, Page, paginate
 
@@ -31,7 +32,8 @@ def create_experiment(
     """
     job, parts = service.start(database, body, settings, artifacts)
     starter.send(parts)
-    return starter.accept([job])[0]
+    with database.session(reads_only=True) as session:
+        return starter.accept(session, [job])[0]
 
 
 @router.get("")

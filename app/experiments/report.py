@@ -12,13 +12,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.datasets.tables import Dataset
+from app.evaluations.tables import Evaluation
 from app.experiments.schemas import FrontPoint, TableOut, TableRow
 from app.experiments.service import get
 from app.experiments.tables import Experiment
 from app.genotypes.tables import Genotype
-from app.jobs.tables import FINAL, Job
+from app.jobs.tables import Job, JobStatus
 from app.latent_spaces.map import PALETTE
-from app.trainings.tables import Evaluation, Training
+from app.trainings.tables import Training
 
 Trained = tuple[Training, Job, Evaluation | None]
 
@@ -48,7 +49,7 @@ def table(session: Session, experiment_id: str) -> TableOut:
             "error": part.error,
         }
         for training, part, _ in trained
-        if part.status in ("failed", "cancelled")
+        if part.status.is_final and part.status is not JobStatus.SUCCEEDED
     ]
     front = _front(session, experiment, trained) if len(experiment.dataset_ids) == 2 else None
     return TableOut(
@@ -139,8 +140,8 @@ def _row(arm: dict[str, Any], dataset_id: str, dataset: str, trained: Sequence[T
         dataset_id=dataset_id,
         dataset=dataset,
         n=len(done),
-        failed=sum(job.status == "failed" for _, job, _ in ours),
-        open=sum(job.status not in FINAL for _, job, _ in ours),
+        failed=sum(job.status is JobStatus.FAILED for _, job, _ in ours),
+        open=sum(not job.status.is_final for _, job, _ in ours),
         mean_params=_mean(sizes),
         sd_params=_deviation(sizes),
         best_accuracy=max(accuracies, default=None),

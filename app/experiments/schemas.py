@@ -1,16 +1,35 @@
 """Experiments as clients send and see them."""
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.jobs.schemas import Seed, Seeds, Status
-from app.latent_spaces.schemas import ConstraintsIn, StartOut
-from models.reference import REFERENCES
+from app.generation.schemas import DEFAULT_GAMMA, BetweenIn, DrawIn, Gamma, GenerateIn, NearIn, StartOut
+from app.jobs.schemas import Seeds
+from app.jobs.tables import JobStatus
+from models.trainings.reference import REFERENCES
 
-Gamma = Annotated[float, Field(ge=0, le=1, description="How far from the point, 0 to 1.")]
 Count = Annotated[int, Field(ge=1, le=1_000, description="Architectures of the arm.")]
+
+DatasetName = Callable[[str, str], str]
+"""The name of a data set, from its id and the field of the arm that holds it."""
+
+T = TypeVar("T", covariant=True)
+
+
+class Planner(Protocol[T]):
+    """Makes architectures of what an arm asks for; an arm calls the method that suits it."""
+
+    def generated(self, asked: GenerateIn) -> T:
+        """Architectures from the latent space."""
+
+    def given(self, genotype_ids: list[str]) -> T:
+        """Genotypes that are there already."""
+
+    def reference(self, model: str) -> T:
+        """A network of torchvision's."""
 
 
 class _Arm(BaseModel):
@@ -20,12 +39,31 @@ class _Arm(BaseModel):
         None, min_length=1, max_length=100, description="By default told from what the arm is."
     )
 
+    @property
+    def size(self) -> int:
+        """How many architectures the arm has."""
+        raise NotImplementedError
 
-class _Generated(_Arm):
+    def default_name(self, dataset_name: DatasetName) -> str:
+        """What the arm is called if the request does not say."""
+        raise NotImplementedError
+
+    def plan(self, planner: Planner[T]) -> T:
+        """The arm's architectures, made by the planner."""
+        raise NotImplementedError
+
+
+class _Generated(_Arm, DrawIn):
     count: Count = 5
-    seed: Seed = 0
-    unique: bool = Field(False, description="Leaves out what repeats an earlier one or a member.")
-    constraints: ConstraintsIn | None = None
+
+    @property
+    def size(self) -> int:
+        return self.count
+
+    def asked(self, **start: Any) -> GenerateIn:
+        """What the arm asks of the latent space, from a start."""
+        shared = {name: getattr(self, name) for name in ("count", *DrawIn.model_fields)}
+        return GenerateIn(**start, **shared)
 
 
 class RandomArm(_Generated):
@@ -33,13 +71,25 @@ class RandomArm(_Generated):
 
     kind: Literal["random"]
 
+    def default_name(self, dataset_name: DatasetName) -> str:
+        return self.kind
+
+    def plan(self, planner: Planner[T]) -> T:
+        return planner.generated(self.asked(random="uniform"))
+
 
 class NearArm(_Generated):
     """Near the best point of a data set."""
 
     kind: Literal["near"]
     dataset_id: str
-    gamma: Gamma = 0.1
+    gamma: Gamma = DEFAULT_GAMMA
+
+    def default_name(self, dataset_name: DatasetName) -> str:
+        return f"near {dataset_name(self.dataset_id, 'dataset_id')} {self.gamma:g}"
+
+    def plan(self, planner: Planner[T]) -> T:
+        return planner.generated(self.asked(near=NearIn(dataset_id=self.dataset_id), gamma=self.gamma))
 
 
 class BetweenArm(_Generated):
@@ -49,7 +99,15 @@ class BetweenArm(_Generated):
     dataset_ids: list[str] = Field(min_length=2, max_length=10)
     weights: list[float] | None = None
     steps: int | None = None
-    gamma: Gamma = 0.0
+    gamma: Gamma = DEFAULT_GAMMA
+
+    def default_name(self, dataset_name: DatasetName) -> str:
+        names = [dataset_name(value, f"dataset_ids[{i}]") for i, value in enumerate(self.dataset_ids)]
+        return f"between {' and '.join(names)} {self.gamma:g}"
+
+    def plan(self, planner: Planner[T]) -> T:
+        between = BetweenIn(dataset_ids=self.dataset_ids, weights=self.weights, steps=self.steps)
+        return planner.generated(self.asked(between=between, gamma=self.gamma))
 
 
 class GenotypesArm(_Arm):
@@ -58,12 +116,32 @@ class GenotypesArm(_Arm):
     kind: Literal["genotypes"]
     genotype_ids: list[str] = Field(min_length=1, max_length=1_000)
 
+    @property
+    def size(self) -> int:
+        return len(self.genotype_ids)
+
+    def default_name(self, dataset_name: DatasetName) -> str:
+        return self.kind
+
+    def plan(self, planner: Planner[T]) -> T:
+        return planner.given(self.genotype_ids)
+
 
 class ReferenceArm(_Arm):
     """A network of torchvision's at the size of the data set."""
 
     kind: Literal["reference"]
     model: Literal[REFERENCES]  # type: ignore[valid-type]
+
+    @property
+    def size(self) -> int:
+        return 1
+
+    def default_name(self, dataset_name: DatasetName) -> str:
+        return str(self.model)
+
+    def plan(self, planner: Planner[T]) -> T:
+        return planner.reference(self.model)
 
 
 Arm = Annotated[RandomArm | NearArm | BetweenArm | GenotypesArm | ReferenceArm, Field(discriminator="kind")]
@@ -91,7 +169,10 @@ class ExperimentIn(BaseModel):
     )
 
     dataset_ids: list[str] = Field(min_length=1, max_length=4, description="All arms are trained on each.")
-    latent_space_id: str | None = Field(None, description="Needed by arms that are generated.")
+    latent_space_id: str | None = Field(
+        None,
+        description="Of arms that are generated; by default the newest trained one, else the ready space.",
+    )
     recipe: str = Field("paper-small", description="`paper-small`, `paper-imagenet` or `quick`.")
     overrides: dict[str, Any] = Field({}, description="Fields of the recipe to replace.")
     seeds: Seeds = [2024]
@@ -119,7 +200,7 @@ class ExperimentOut(BaseModel):
 
     id: str
     job_id: str
-    status: Status
+    status: JobStatus
     progress: float
     dataset_ids: list[str]
     latent_space_id: str | None
@@ -127,6 +208,7 @@ class ExperimentOut(BaseModel):
     settings: dict[str, Any] = Field(description="Every field of the recipe, as used.")
     seeds: list[int]
     arms: list[ArmOut]
+    warnings: list[str] = Field(description="What was chosen or assumed for this request.")
     created_at: datetime
 
 
@@ -165,7 +247,7 @@ class TableOut(BaseModel):
     """The paper's table, so far as trainings are over."""
 
     experiment_id: str
-    status: Status
+    status: JobStatus
     items: list[TableRow]
     failures: list[dict[str, Any]] = Field(description="Trainings that failed, with their problems.")
     front: list[FrontPoint] | None = Field(

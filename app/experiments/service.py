@@ -1,6 +1,7 @@
 """Experiments: made of generated, given and reference architectures, and a training of each."""
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,31 +12,26 @@ from app.artifacts import Artifacts
 from app.database import Database, new_id, now
 from app.datasets import service as datasets
 from app.datasets.tables import Dataset
-from app.experiments.schemas import (
-    BetweenArm,
-    ExperimentIn,
-    GenotypesArm,
-    NearArm,
-    RandomArm,
-    ReferenceArm,
-)
+from app.experiments.schemas import Arm, ExperimentIn
 from app.experiments.tables import Experiment
+from app.generation import service as generation
+from app.generation.schemas import DrawIn, GenerateIn
 from app.genotypes import service as genotypes
 from app.jobs import service as jobs
-from app.jobs.tables import Job
-from app.latent_spaces import generation
+from app.jobs.tables import Job, JobKind
 from app.latent_spaces import service as latent_spaces
-from app.latent_spaces.schemas import BetweenIn, GenerateIn, NearIn
+from app.latent_spaces.opened import open_space
 from app.problems import InvalidRequest, NotFound, from_validation
 from app.recipes import resolve
 from app.settings import Settings
 from app.trainings import service as trainings
-from models.retrain import RECIPES, TrainRecipe
+from models.genotypes.search_space import DARTS
+from models.trainings.retrain import RECIPES, TrainRecipe
 
 PREFIX = "exp"
 
-Generated = RandomArm | NearArm | BetweenArm
-AnyArm = Generated | GenotypesArm | ReferenceArm
+DEFAULT_SPACE = DARTS.name
+"""The search space of experiments that name no latent space."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +49,61 @@ class PlannedArm:
     made: generation.Draft | None = None
 
 
+@dataclass(frozen=True)
+class ArmPlanner:
+    """Makes the architectures of one arm, and stores nothing.
+
+    Args:
+        database, settings, artifacts: of the service.
+        space_id: the latent space of arms that are generated.
+        name: of the arm.
+        arm: as it was asked for.
+        field: the arm's place in the request.
+    """
+
+    database: Database
+    settings: Settings
+    artifacts: Artifacts
+    space_id: str | None
+    name: str
+    arm: Arm
+    field: str
+
+    def generated(self, asked: GenerateIn) -> PlannedArm:
+        """Architectures from the latent space."""
+        assert self.space_id is not None
+        try:
+            made = generation.draft(self.database, self.space_id, asked, self.settings, self.artifacts)
+        except InvalidRequest as error:
+            errors = [(f"{self.field}.{_within(e.field)}", e.detail) for e in error.errors]
+            raise InvalidRequest(f"{self.field}: {error.detail}", errors) from None
+        shown = self._shown(
+            genotype_ids=[row["id"] for row in made.rows],
+            start=made.answer.start.model_dump(),
+            note=made.answer.note,
+        )
+        return PlannedArm(shown, [row["digest"] for row in made.rows], made)
+
+    def given(self, genotype_ids: list[str]) -> PlannedArm:
+        """Genotypes that are there already."""
+        with self.database.session(reads_only=True) as session:
+            rows = genotypes.get_many(session, genotype_ids, f"{self.field}.genotype_ids")
+        hours = [row.source.get("search_hours") for row in rows]
+        known = [hour for hour in hours if hour is not None]
+        total = sum(known) / len(known) if len(known) == len(hours) else None
+        shown = self._shown(genotype_ids=[row.id for row in rows], search_hours=total)
+        return PlannedArm(shown, [row.digest for row in rows])
+
+    def reference(self, model: str) -> PlannedArm:
+        """A network of torchvision's."""
+        return PlannedArm(self._shown(reference=model), [model])
+
+    def _shown(self, **fields: Any) -> dict[str, Any]:
+        request = self.arm.model_dump(exclude_none=True)
+        default: dict[str, Any] = {"genotype_ids": [], "reference": None, "search_hours": 0.0}
+        return {"name": self.name, "request": request, **default, **fields}
+
+
 def start(
     database: Database, request: ExperimentIn, settings: Settings, artifacts: Artifacts
 ) -> tuple[Job, list[Job]]:
@@ -67,13 +118,17 @@ def start(
     with database.session(reads_only=True) as session:
         targets = _targets(session, request, recipe)
         names = _names(session, request)
-        if request.latent_space_id is not None:
-            _latent_space(session, request.latent_space_id)
+        space_id, warnings = _latent_space(session, request, artifacts)
     _require_few(request, settings)
-    arms = [
-        _plan(database, arm, name, f"arms[{i}]", request, settings, artifacts)
-        for i, (arm, name) in enumerate(zip(request.arms, names, strict=True))
-    ]
+    arms: list[PlannedArm] = []
+    for position, (asked, name) in enumerate(zip(request.arms, names, strict=True)):
+        field = f"arms[{position}]"
+        planner = ArmPlanner(database, settings, artifacts, space_id, name, asked, field)
+        try:
+            arms.append(asked.plan(planner))
+        except ValidationError as error:  # of what the arm asks the latent space
+            raise from_validation(error.errors(), prefix=field) from None
+    warnings += dict.fromkeys(w for arm in arms if arm.made is not None for w in arm.made.answer.warnings)
     with database.session() as session:
         for arm in arms:
             if arm.made is not None:
@@ -81,7 +136,7 @@ def start(
         experiment_id = new_id(PREFIX)
         job = jobs.create_parent(
             session,
-            "experiment",
+            JobKind.EXPERIMENT,
             {"experiment_id": experiment_id},
             {
                 "experiment": f"/v1/experiments/{experiment_id}",
@@ -92,7 +147,8 @@ def start(
             Experiment(
                 id=experiment_id,
                 job_id=job.id,
-                latent_space_id=request.latent_space_id,
+                latent_space_id=space_id,
+                warnings=warnings,
                 dataset_ids=[dataset.id for dataset in targets],
                 recipe=request.recipe,
                 settings=asdict(recipe),
@@ -135,18 +191,27 @@ def _targets(session: Session, request: ExperimentIn, recipe: TrainRecipe) -> li
     return found
 
 
-def _latent_space(session: Session, space_id: str) -> None:
+def _latent_space(
+    session: Session, request: ExperimentIn, artifacts: Artifacts
+) -> tuple[str | None, list[str]]:
+    """The space that arms are generated from, if any are, and how it was chosen if the request names none."""
+    if request.latent_space_id is None:
+        if not any(isinstance(arm, DrawIn) for arm in request.arms):
+            return None, []
+        space, choice = latent_spaces.newest(session, DEFAULT_SPACE)
+        return space.id, [choice]
     try:
-        latent_spaces.require_ready(latent_spaces.get(session, space_id))
+        open_space(session, request.latent_space_id, artifacts)
     except NotFound as error:
         raise InvalidRequest.of("latent_space_id", error.detail) from None
+    return request.latent_space_id, []
 
 
 def _names(session: Session, request: ExperimentIn) -> list[str]:
     """The name of every arm, given or told from what it is."""
     names: list[str] = []
     for position, arm in enumerate(request.arms):
-        name = arm.name or _default_name(session, arm, f"arms[{position}]")
+        name = arm.name or arm.default_name(partial(_dataset_name, session, f"arms[{position}]"))
         if name in names:
             raise InvalidRequest.of(
                 f"arms[{position}].name", f"{name!r} is taken by another arm; give it one"
@@ -155,92 +220,17 @@ def _names(session: Session, request: ExperimentIn) -> list[str]:
     return names
 
 
-def _default_name(session: Session, arm: AnyArm, field: str) -> str:
-    if isinstance(arm, NearArm):
-        return f"near {datasets.get(session, arm.dataset_id, f'{field}.dataset_id').name} {arm.gamma:g}"
-    if isinstance(arm, BetweenArm):
-        found = [
-            datasets.get(session, dataset_id, f"{field}.dataset_ids[{i}]").name
-            for i, dataset_id in enumerate(arm.dataset_ids)
-        ]
-        return f"between {' and '.join(found)} {arm.gamma:g}"
-    return arm.model if isinstance(arm, ReferenceArm) else arm.kind
+def _dataset_name(session: Session, arm: str, dataset_id: str, field: str) -> str:
+    return datasets.get(session, dataset_id, f"{arm}.{field}").name
 
 
 def _require_few(request: ExperimentIn, settings: Settings) -> None:
-    sizes = [
-        len(arm.genotype_ids)
-        if isinstance(arm, GenotypesArm)
-        else 1
-        if isinstance(arm, ReferenceArm)
-        else arm.count
-        for arm in request.arms
-    ]
-    count = sum(sizes) * len(request.seeds) * len(request.dataset_ids)
+    architectures = sum(arm.size for arm in request.arms)
+    count = architectures * len(request.seeds) * len(request.dataset_ids)
     if count > settings.max_jobs_per_request:
         raise InvalidRequest.of(
             "arms", f"would start {count} trainings; at most {settings.max_jobs_per_request} at once"
         )
-
-
-def _plan(
-    database: Database,
-    arm: AnyArm,
-    name: str,
-    field: str,
-    request: ExperimentIn,
-    settings: Settings,
-    artifacts: Artifacts,
-) -> PlannedArm:
-    shown: dict[str, Any] = {
-        "name": name,
-        "request": arm.model_dump(exclude_none=True),
-        "genotype_ids": [],
-        "reference": None,
-        "search_hours": 0.0,
-    }
-    if isinstance(arm, ReferenceArm):
-        return PlannedArm({**shown, "reference": arm.model}, [arm.model])
-    if isinstance(arm, GenotypesArm):
-        with database.session(reads_only=True) as session:
-            rows = genotypes.get_many(session, arm.genotype_ids, f"{field}.genotype_ids")
-        hours = [row.source.get("search_hours") for row in rows]
-        known = [hour for hour in hours if hour is not None]
-        total = sum(known) / len(known) if len(known) == len(hours) else None
-        shown |= {"genotype_ids": [row.id for row in rows], "search_hours": total}
-        return PlannedArm(shown, [row.digest for row in rows])
-    if request.latent_space_id is None:
-        raise InvalidRequest.of("latent_space_id", f"is missing; the arm {name!r} is generated from one")
-    try:
-        asked = _asked(arm)
-        made = generation.draft(database, request.latent_space_id, asked, settings, artifacts)
-    except ValidationError as error:
-        raise from_validation(error.errors(), prefix=field) from None
-    except InvalidRequest as error:
-        errors = [(f"{field}.{_within(e.field)}", e.detail) for e in error.errors]
-        raise InvalidRequest(f"{field}: {error.detail}", errors) from None
-    shown |= {
-        "genotype_ids": [row["id"] for row in made.rows],
-        "start": made.answer.start.model_dump(),
-        "note": made.answer.note,
-    }
-    return PlannedArm(shown, [row["digest"] for row in made.rows], made)
-
-
-def _asked(arm: Generated) -> GenerateIn:
-    """What an arm asks of the latent space."""
-    shared: dict[str, Any] = {
-        "count": arm.count,
-        "seed": arm.seed,
-        "unique": arm.unique,
-        "constraints": arm.constraints,
-    }
-    if isinstance(arm, RandomArm):
-        return GenerateIn(random="uniform", **shared)
-    if isinstance(arm, NearArm):
-        return GenerateIn(near=NearIn(dataset_id=arm.dataset_id), gamma=arm.gamma, **shared)
-    between = BetweenIn(dataset_ids=arm.dataset_ids, weights=arm.weights, steps=arm.steps)
-    return GenerateIn(between=between, gamma=arm.gamma, **shared)
 
 
 def _within(field: str) -> str:

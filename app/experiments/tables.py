@@ -1,4 +1,4 @@
-"""Experiments."""
+"""The table of experiments."""
 
 from datetime import datetime
 from typing import Any
@@ -24,4 +24,6 @@ class Experiment(Base):
     seeds: Mapped[list[Any]]
     arms: Mapped[list[Any]]
     """Of each: its name, what was asked for, and the genotypes or the reference that it came to."""
+    warnings: Mapped[list[Any]] = mapped_column(default=list)
+    """What was chosen or assumed for the request."""
     created_at: Mapped[datetime]

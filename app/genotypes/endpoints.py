@@ -1,51 +1,29 @@
-"""`/v1/search-spaces` and `/v1/genotypes`."""
+"""`/v1/search-spaces`, `/v1/genotypes` and `/v1/datasets/{id}/leaderboard`."""
 
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel
+from fastapi import APIRouter, Query
 
-from app.dependencies import ArtifactsIn, Reading, Writing
-from app.genotypes import exports, service
+from app.dependencies import Reading, Writing
+from app.evaluations import service as evaluations
+from app.evaluations.schemas import EvaluationOut
+from app.evaluations.tables import Evaluation
+from app.genotypes import ranking, service
 from app.genotypes.schemas import (
-    EvaluationOut,
-    ExportIn,
     GenotypeFull,
     GenotypeIn,
     GenotypeOut,
     GenotypesIn,
     GenotypesOut,
-    Origin,
+    LeaderboardRow,
+    SearchSpaceOut,
+    SearchSpacesOut,
 )
-from app.genotypes.tables import Genotype
+from app.genotypes.tables import Genotype, Origin
 from app.pages import Cursor, Limit, Page, paginate
-from models.search_space import CELLS, SEARCH_SPACES
+from models.genotypes.search_space import CELLS, SEARCH_SPACES
 
 router = APIRouter(prefix="/v1", tags=["genotypes"])
-
-
-def _file(media_type: str) -> dict[str, Any]:
-    """How an endpoint that answers with a file is documented."""
-    return {"response_class": Response, "responses": {200: {"content": {media_type: {}}}}}
-
-
-class SearchSpaceOut(BaseModel):
-    """The operations and cell shape that genotypes are drawn from."""
-
-    name: str
-    operations: list[str]
-    cells: list[str]
-    inputs: int
-    intermediates: int
-    predecessors: int
-    nodes: int
-    edges_per_cell: int
-
-
-class SearchSpacesOut(BaseModel):
-    """All search spaces."""
-
-    items: list[SearchSpaceOut]
 
 
 @router.get("/search-spaces")
@@ -114,32 +92,41 @@ def get_genotype(session: Reading, genotype_id: str) -> GenotypeFull:
         **GenotypeOut.model_validate(row).model_dump(),
         text=service.discrete(row).text(),
         continuous=row.continuous,
-        evaluations=[EvaluationOut.model_validate(e) for e in service.evaluations(session, genotype_id)],
+        evaluations=[EvaluationOut.model_validate(e) for e in evaluations.of_genotype(session, genotype_id)],
     )
-
-
-@router.get("/genotypes/{genotype_id}/cells.svg", **_file("image/svg+xml"))
-def get_picture(session: Reading, genotype_id: str) -> Response:
-    """Both cells as a picture."""
-    return Response(exports.picture(session, genotype_id), media_type="image/svg+xml")
-
-
-@router.get("/genotypes/{genotype_id}/module.py", **_file("text/x-python"))
-def get_module(session: Reading, genotype_id: str, shape: Annotated[ExportIn, Query()]) -> Response:
-    """The network as a standalone Python file that imports PyTorch alone."""
-    return Response(exports.module(session, genotype_id, shape), media_type="text/x-python")
-
-
-@router.get("/genotypes/{genotype_id}/model.onnx", **_file("application/octet-stream"))
-def get_onnx(
-    session: Reading, genotype_id: str, shape: Annotated[ExportIn, Query()], artifacts: ArtifactsIn
-) -> Response:
-    """The network as ONNX: `images` to `logits`, for any batch."""
-    content = exports.onnx(session, genotype_id, shape, artifacts)
-    return Response(content, media_type="application/octet-stream")
 
 
 @router.delete("/genotypes/{genotype_id}", status_code=204)
 def delete_genotype(session: Writing, genotype_id: str) -> None:
     """Removes a genotype that no latent space, search or training needs."""
     service.delete(session, genotype_id)
+
+
+@router.get("/datasets/{dataset_id}/leaderboard", tags=["datasets"])
+def get_leaderboard(
+    session: Reading,
+    dataset_id: str,
+    origin: Origin | Literal["reference"] | None = None,
+    arm: str | None = None,
+    recipe: str | None = None,
+    sort: Annotated[
+        Literal["accuracy", "top5", "selected", "parameters", "macs", "train_seconds"],
+        Query(description="Accuracies largest first, the others smallest first."),
+    ] = "accuracy",
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[LeaderboardRow]:
+    """A data set's evaluations, best first, with the Pareto front of accuracy against parameters."""
+    query = ranking.leaderboard(session, dataset_id, origin, arm, recipe)
+    by, descending = ranking.SORTS[sort]
+    rows, following = paginate(session, query, by, Evaluation.id, cursor, limit, descending=descending)
+    items = [
+        LeaderboardRow(
+            **EvaluationOut.model_validate(evaluation).model_dump(),
+            genotype_name=name,
+            origin=genotype_origin or "reference",
+            pareto=pareto,
+        )
+        for evaluation, name, genotype_origin, pareto in rows
+    ]
+    return Page(items=items, next_cursor=following)

@@ -1,13 +1,12 @@
 """Genotypes as clients send and see them."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-Origin = Literal["searched", "published", "registered", "generated", "random"]
-EvaluationKind = Literal["trained", "reported", "search"]
-Percent = Annotated[float, Field(ge=0, le=100, description="Percent.")]
+from app.evaluations.schemas import EvaluationIn, EvaluationOut, Percent
+from app.genotypes.tables import Origin
 
 EXAMPLE: dict[str, JsonValue] = {
     "genotype": {
@@ -22,19 +21,6 @@ EXAMPLE: dict[str, JsonValue] = {
     },
     "name": "DARTS-V2",
 }  # fmt: skip
-
-
-class EvaluationIn(BaseModel):
-    """A result that was measured elsewhere."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    dataset_id: str
-    test_accuracy: Percent
-    test_top5: Percent | None = None
-    recipe: str | None = Field(None, max_length=200)
-    seed: int | None = Field(None, ge=0, le=2**63 - 1)
-    parameters: int | None = Field(None, ge=0, le=2**62)
 
 
 class GenotypeIn(BaseModel):
@@ -90,38 +76,6 @@ class Library(BaseModel):
     searches: list[LibrarySearch] = Field(min_length=1)
 
 
-class EvaluationOut(BaseModel):
-    """One result of a genotype on a data set."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: str
-    genotype_id: str | None
-    reference: str | None = Field(description="A network of torchvision's, where there is no genotype.")
-    dataset_id: str
-    kind: EvaluationKind = Field(
-        description="`trained` here, `reported` by someone else, or `search`: the supernet's own accuracy."
-    )
-    training_id: str | None
-    recipe: str | None
-    settings: dict[str, Any] | None
-    seed: int | None
-    arm: str | None
-    test_accuracy: float = Field(description="Percent, of the best epoch.")
-    test_top5: float | None
-    last_test_accuracy: float | None = Field(description="Percent, of the last epoch.")
-    validation_accuracy: float | None = Field(
-        description="Percent, the best on images held out of the training split."
-    )
-    selected_test_accuracy: float | None = Field(
-        description="Percent on the test split, of the epoch that is best by `validation_accuracy`."
-    )
-    parameters: int | None
-    macs: int | None
-    train_seconds: float | None
-    created_at: datetime
-
-
 class GenotypeOut(BaseModel):
     """A genotype and where it came from."""
 
@@ -154,6 +108,16 @@ class GenotypesOut(BaseModel):
     items: list[GenotypeOut]
 
 
+class LeaderboardRow(EvaluationOut):
+    """An evaluation with its genotype's name and origin."""
+
+    genotype_name: str | None
+    origin: Origin | Literal["reference"]
+    pareto: bool = Field(
+        description="Whether no other row of the selection is as accurate and as small, and better in one."
+    )
+
+
 class NetworkIn(BaseModel):
     """The shape of a network; that of the DARTS papers on CIFAR-10 by default."""
 
@@ -166,15 +130,20 @@ class NetworkIn(BaseModel):
     image_size: int = Field(32, ge=2, le=1024)
 
 
-class ExportIn(NetworkIn):
-    """The network to export: by its shape, or as a training left it."""
+class SearchSpaceOut(BaseModel):
+    """The operations and cell shape that genotypes are drawn from."""
 
-    training_id: str | None = Field(
-        None, description="Takes shape and weights of this training; without it weights are fresh, of seed 0."
-    )
+    name: str
+    operations: list[str]
+    cells: list[str]
+    inputs: int
+    intermediates: int
+    predecessors: int
+    nodes: int
+    edges_per_cell: int
 
-    @model_validator(mode="after")
-    def _shape_or_training(self) -> "ExportIn":
-        if self.training_id is not None and len(self.model_fields_set) > 1:
-            raise ValueError("give the shape of the network or a training_id, not both")
-        return self
+
+class SearchSpacesOut(BaseModel):
+    """All search spaces."""
+
+    items: list[SearchSpaceOut]

@@ -6,21 +6,21 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from app import database
 from app.database import new_id, now
 from app.datasets import service as datasets
+from app.evaluations import service as evaluations
+from app.evaluations.tables import Evaluation, EvaluationKind
 from app.genotypes.schemas import GenotypeIn, Library, LibrarySearch
-from app.genotypes.tables import Genotype
-from app.latent_spaces.tables import LatentMember
-from app.problems import Conflict, InvalidRequest, NotFound
-from app.searches.tables import Search
-from app.trainings.tables import Evaluation, Training
-from models import genotype as forms
-from models.published import PUBLISHED
-from models.search_space import SEARCH_SPACES, SearchSpace
-from models.size import count_macs, count_parameters
-from models.sources import KNOWN_DATASETS
+from app.genotypes.tables import Genotype, Origin
+from app.problems import InvalidRequest, NotFound
+from models.datasets.sources import KNOWN_DATASETS
+from models.genotypes import genotype as forms
+from models.genotypes.published import PUBLISHED
+from models.genotypes.search_space import SEARCH_SPACES, SearchSpace
+from models.genotypes.size import count_macs, count_parameters
 
-PREFIX, EVALUATION_PREFIX = "gen", "ev"
+PREFIX = "gen"
 
 
 def space_of(name: str, field: str = "search_space") -> SearchSpace:
@@ -91,14 +91,15 @@ def register(session: Session, requests: Sequence[GenotypeIn], batch: bool) -> l
 
 def register_published(session: Session) -> list[Genotype]:
     """All published genotypes with what their papers report; those already there stay as they are."""
-    there = {row.name: row for row in session.scalars(select(Genotype).where(Genotype.origin == "published"))}
+    query = select(Genotype).where(Genotype.origin == Origin.PUBLISHED)
+    registered = {row.name: row for row in session.scalars(query)}
     rows = []
     for published in PUBLISHED:
-        if published.name not in there:
-            there[published.name] = row = build(
+        if published.name not in registered:
+            registered[published.name] = row = build(
                 published.genotype,
                 SEARCH_SPACES["darts"],
-                origin="published",
+                origin=Origin.PUBLISHED,
                 name=published.name,
                 dataset_id=datasets.ensure_facts(session, published.searched_on).id,
                 source={"paper": published.paper},
@@ -106,19 +107,17 @@ def register_published(session: Session) -> list[Genotype]:
             session.add(row)
             session.flush()
             for reported in published.reported:
-                evaluation = Evaluation(
-                    id=new_id(EVALUATION_PREFIX),
+                evaluations.record(
+                    session,
+                    EvaluationKind.REPORTED,
+                    datasets.ensure_facts(session, reported.dataset).id,
+                    reported.test_accuracy,
                     genotype_id=row.id,
-                    dataset_id=datasets.ensure_facts(session, reported.dataset).id,
-                    kind="reported",
                     recipe="paper",
-                    test_accuracy=reported.test_accuracy,
                     test_top5=reported.test_top5,
                     parameters=round(reported.parameters * 1e6),
-                    created_at=now(),
                 )
-                session.add(evaluation)
-        rows.append(there[published.name])
+        rows.append(registered[published.name])
     session.commit()
     return rows
 
@@ -133,7 +132,7 @@ def register_library(session: Session, library: Library) -> list[Genotype]:
     for position, entry in enumerate(library.searches):
         field = f"searches[{position}]"
         name = f"{entry.dataset}-{library.recipe}-{library.device}-{entry.seed}"
-        query = select(Genotype).where(Genotype.origin == "searched", Genotype.name == name)
+        query = select(Genotype).where(Genotype.origin == Origin.SEARCHED, Genotype.name == name)
         row = session.scalars(query).one_or_none()
         if row is None:
             row = _from_library(session, library, entry, name, field)
@@ -155,7 +154,7 @@ def _from_library(
     row = build(
         genotype,
         space,
-        origin="searched",
+        origin=Origin.SEARCHED,
         name=name,
         dataset_id=dataset_id,
         continuous=forms.continuous_from_dict(weights, space) if weights is not None else None,
@@ -169,19 +168,16 @@ def _from_library(
     )
     session.add(row)
     session.flush()
-    session.add(
-        Evaluation(
-            id=new_id(EVALUATION_PREFIX),
-            genotype_id=row.id,
-            dataset_id=dataset_id,
-            kind="search",
-            recipe=library.recipe,
-            settings=library.settings,
-            seed=entry.seed,
-            test_accuracy=entry.search_accuracy,
-            train_seconds=3600 * entry.search_hours,
-            created_at=now(),
-        )
+    evaluations.record(
+        session,
+        EvaluationKind.SEARCH,
+        dataset_id,
+        entry.search_accuracy,
+        genotype_id=row.id,
+        recipe=library.recipe,
+        settings=library.settings,
+        seed=entry.seed,
+        train_seconds=3600 * entry.search_hours,
     )
     return row
 
@@ -190,7 +186,7 @@ def build(
     genotype: forms.Genotype,
     space: SearchSpace,
     *,
-    origin: str,
+    origin: Origin,
     source: dict[str, Any],
     name: str | None = None,
     dataset_id: str | None = None,
@@ -214,16 +210,10 @@ def build(
     )
 
 
-def evaluations(session: Session, genotype_id: str) -> Sequence[Evaluation]:
-    """A genotype's evaluations, newest first."""
-    query = select(Evaluation).where(Evaluation.genotype_id == genotype_id)
-    return session.scalars(query.order_by(Evaluation.id.desc())).all()
-
-
 def listing(
     search_space: str | None,
     dataset_id: str | None,
-    origin: str | None,
+    origin: Origin | None,
     min_accuracy: float | None,
     min_parameters: int | None,
     max_parameters: int | None,
@@ -233,7 +223,7 @@ def listing(
     With a data set, those searched or evaluated on it; `min_accuracy` is then of that data set.
     """
     query = select(Genotype)
-    evaluated = select(Evaluation.genotype_id).where(Evaluation.kind != "search")
+    evaluated = select(Evaluation.genotype_id).where(Evaluation.kind != EvaluationKind.SEARCH)
     if search_space is not None:
         query = query.where(Genotype.search_space == search_space)
     if dataset_id is not None:
@@ -258,22 +248,12 @@ def delete(session: Session, genotype_id: str) -> None:
 
     Raises:
         NotFound: there is none.
-        Conflict: a latent space, a search or a training needs it.
+        Conflict: something needs it; the message says what.
     """
     row = get(session, genotype_id)
-    users = (
-        (LatentMember.latent_space_id, LatentMember.genotype_id, "latent space"),
-        (Search.id, Search.genotype_id, "search"),
-        (Training.id, Training.genotype_id, "training"),
-    )
-    for user, key, what in users:
-        needed_by = session.scalars(select(user).where(key == genotype_id).limit(1)).one_or_none()
-        if needed_by is not None:
-            raise Conflict(f"genotype {genotype_id} is needed by {what} {needed_by}")
-    for evaluation in evaluations(session, genotype_id):
+    for evaluation in evaluations.of_genotype(session, genotype_id):
         session.delete(evaluation)
-    session.flush()
-    session.delete(row)
+    database.delete(session, row)
     session.commit()
 
 
@@ -285,7 +265,7 @@ def _register(session: Session, request: GenotypeIn, prefix: str) -> Genotype:
     row = build(
         genotype,
         space,
-        origin="registered",
+        origin=Origin.REGISTERED,
         source={},
         name=request.name,
         dataset_id=request.dataset_id,
@@ -295,14 +275,8 @@ def _register(session: Session, request: GenotypeIn, prefix: str) -> Genotype:
     if request.evaluation is not None:
         datasets.get(session, request.evaluation.dataset_id, f"{prefix}evaluation.dataset_id")
         session.flush()
-        session.add(
-            Evaluation(
-                id=new_id(EVALUATION_PREFIX),
-                genotype_id=row.id,
-                kind="reported",
-                created_at=now(),
-                **request.evaluation.model_dump(),
-            )
+        evaluations.record(
+            session, EvaluationKind.REPORTED, genotype_id=row.id, **request.evaluation.model_dump()
         )
     return row
 

@@ -1,14 +1,23 @@
-"""Genotypes."""
+"""The table of genotypes."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Base
+from app.database import Base, OneOf
 
-ORIGINS = ("searched", "published", "registered", "generated", "random")
+
+class Origin(StrEnum):
+    """Where a genotype came from."""
+
+    SEARCHED = "searched"
+    PUBLISHED = "published"
+    REGISTERED = "registered"
+    GENERATED = "generated"
+    RANDOM = "random"
 
 
 class Genotype(Base):
@@ -19,7 +28,7 @@ class Genotype(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     search_space: Mapped[str]
-    origin: Mapped[str] = mapped_column(index=True)
+    origin: Mapped[Origin] = mapped_column(OneOf(Origin), index=True)
     name: Mapped[str | None] = mapped_column(index=True)
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     """On which it was searched, if it was."""

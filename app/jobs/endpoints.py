@@ -10,10 +10,11 @@ from fastapi.sse import format_sse_event
 from starlette.concurrency import run_in_threadpool
 
 from app.database import Database
-from app.dependencies import DatabaseIn, Reading, StarterIn, Writing
+from app.dependencies import DatabaseIn, Reading, Writing
 from app.jobs import service
-from app.jobs.schemas import EventOut, EventsOut, JobOut, Kind, Status
-from app.jobs.tables import FINAL, Job
+from app.jobs.schemas import EventOut, EventsOut, JobOut
+from app.jobs.starter import StarterIn
+from app.jobs.tables import Job, JobKind, JobStatus
 from app.pages import Cursor, Limit, Page, paginate
 from app.problems import InvalidRequest
 
@@ -26,36 +27,36 @@ POLL_SECONDS = 0.5
 @router.get("")
 def list_jobs(
     session: Reading,
-    kind: Kind | None = None,
-    status: Status | None = None,
+    kind: JobKind | None = None,
+    status: JobStatus | None = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[JobOut]:
     """Jobs, newest first."""
     rows, following = paginate(session, service.listing(kind, status), None, Job.id, cursor, limit)
-    return Page(items=[JobOut.model_validate(row) for row in rows], next_cursor=following)
+    return Page(items=service.shown(session, rows), next_cursor=following)
 
 
 @router.get("/{job_id}")
 def get_job(session: Reading, job_id: str, response: Response) -> JobOut:
     """One job. While it is not over, `Retry-After` says when to ask again."""
     job = service.get(session, job_id)
-    if job.status not in FINAL:
+    if not job.status.is_final:
         response.headers["Retry-After"] = "1"
-    return JobOut.model_validate(job)
+    return service.shown(session, [job])[0]
 
 
 @router.post("/{job_id}/cancel")
 def cancel_job(session: Writing, job_id: str) -> JobOut:
     """Cancels a queued job at once; a running one stops at its next step. With all its parts."""
-    return JobOut.model_validate(service.cancel(session, job_id))
+    return service.shown(session, [service.cancel(session, job_id)])[0]
 
 
 @router.post("/{job_id}/retry", status_code=202)
 def retry_job(session: Writing, job_id: str, starter: StarterIn) -> JobOut:
     """Queues a failed or cancelled job again, or such parts of one; it goes on from its last checkpoint."""
     starter.send(service.retry(session, job_id))
-    return starter.accept([service.get(session, job_id)])[0]
+    return starter.accept(session, [service.get(session, job_id)])[0]
 
 
 @router.get(
@@ -96,7 +97,7 @@ async def _follow(database: Database, job_id: str, after: int) -> AsyncIterator[
 
 def _read(database: Database, job_id: str, after: int, limit: int) -> tuple[list[EventOut], bool]:
     with database.session(reads_only=True) as session:
-        over = service.get(session, job_id).status in FINAL
+        over = service.get(session, job_id).status.is_final
         rows = service.events(session, job_id, after, limit)
         return [EventOut.model_validate(row) for row in rows], over
 

@@ -1,14 +1,13 @@
 """Jobs and events as clients see them."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from app.jobs.tables import JobKind, JobStatus
 from app.problems import ProblemBody
 
-Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-Kind = Literal["search", "fit", "train", "experiment"]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
@@ -29,11 +28,15 @@ class JobOut(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     id: str
-    kind: Kind
+    kind: JobKind
     parent_id: str | None = Field(description="The job that this one is a part of.")
-    status: Status
+    status: JobStatus
     progress: float = Field(description="From 0 to 1.")
     step: str = Field(description="What it does now, in a line.")
+    ahead: int | None = Field(description="Queued jobs before this one; `null` once it has started.")
+    eta_seconds: float | None = Field(
+        description="Seconds until it is over, by its pace so far; `null` while that is not known."
+    )
     attempt: int = Field(description="How often it was started.")
     cancel_requested: bool
     created_at: datetime

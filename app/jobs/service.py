@@ -19,14 +19,19 @@ from sqlalchemy import CursorResult, Select, func, select, update
 from sqlalchemy.orm import Session
 
 from app.database import new_id, now
-from app.jobs.tables import FINAL, Job, JobEvent
+from app.jobs.schemas import JobOut
+from app.jobs.tables import FINAL, Job, JobEvent, JobKind, JobStatus
 from app.problems import Conflict, JobFailed, NotFound, Problem
 
 PREFIX = "job"
 
 
 def create(
-    session: Session, kind: str, params: dict[str, Any], links: dict[str, str], parent_id: str | None = None
+    session: Session,
+    kind: JobKind,
+    params: dict[str, Any],
+    links: dict[str, str],
+    parent_id: str | None = None,
 ) -> Job:
     """A new queued job, not yet committed and not yet sent.
 
@@ -42,7 +47,7 @@ def create(
         id=new_id(PREFIX),
         kind=kind,
         parent_id=parent_id,
-        status="queued",
+        status=JobStatus.QUEUED,
         params=params,
         links=links,
         created_at=moment,
@@ -59,10 +64,10 @@ def create(
     return job
 
 
-def create_parent(session: Session, kind: str, params: dict[str, Any], links: dict[str, str]) -> Job:
+def create_parent(session: Session, kind: JobKind, params: dict[str, Any], links: dict[str, str]) -> Job:
     """A new job that is carried by its parts, not yet committed; the parts are made with `parent_id`."""
     job = create(session, kind, params, links)
-    _change(session, job.id, status="running", step="its parts wait for a worker", started_at=now())
+    _change(session, job.id, status=JobStatus.RUNNING, step="its parts wait for a worker", started_at=now())
     return get(session, job.id)
 
 
@@ -78,7 +83,7 @@ def get(session: Session, job_id: str) -> Job:
     return job
 
 
-def listing(kind: str | None, status: str | None) -> Select[*tuple[Any, ...]]:
+def listing(kind: JobKind | None, status: JobStatus | None) -> Select[*tuple[Any, ...]]:
     """The jobs of a kind and status."""
     query = select(Job)
     if kind is not None:
@@ -86,6 +91,36 @@ def listing(kind: str | None, status: str | None) -> Select[*tuple[Any, ...]]:
     if status is not None:
         query = query.where(Job.status == status)
     return query
+
+
+def count_queued(session: Session) -> int:
+    """How many jobs wait for a worker."""
+    query = select(func.count()).select_from(Job).where(Job.status == JobStatus.QUEUED)
+    return session.scalar(query) or 0
+
+
+def shown(session: Session, jobs: Sequence[Job]) -> list[JobOut]:
+    """Jobs as clients see them: how many are before a queued one, how long a running one will take."""
+    waiting = [job.id for job in jobs if job.status is JobStatus.QUEUED]
+    ahead: dict[str, int] = {}
+    if waiting:
+        place = func.row_number().over(order_by=Job.id).label("place")
+        queue = select(Job.id, place).where(Job.status == JobStatus.QUEUED).subquery()
+        query = select(queue.c.id, queue.c.place - 1).where(queue.c.id.in_(waiting))
+        ahead = dict(session.execute(query).all())
+    moment = now()
+    return [
+        JobOut.model_validate(
+            {
+                **{name: getattr(job, name, None) for name in JobOut.model_fields},
+                "ahead": ahead.get(job.id),
+                "eta_seconds": None
+                if job.eta_at is None
+                else round(max(0.0, (job.eta_at - moment).total_seconds()), 1),
+            }
+        )
+        for job in jobs
+    ]
 
 
 def events(session: Session, job_id: str, after: int, limit: int) -> Sequence[JobEvent]:
@@ -108,8 +143,8 @@ def claim(session: Session, job_id: str, lease_seconds: float) -> Job | None:
     taken = _change(
         session,
         job_id,
-        Job.status == "queued",
-        status="running",
+        Job.status == JobStatus.QUEUED,
+        status=JobStatus.RUNNING,
         step="starting",
         attempt=Job.attempt + 1,
         lease_token=uuid4().hex,
@@ -125,12 +160,30 @@ def claim(session: Session, job_id: str, lease_seconds: float) -> Job | None:
     return job
 
 
-def heartbeat(session: Session, job_id: str, token: str, lease_seconds: float) -> bool | None:
-    """Extends a lease; whether a cancel is requested, or `None` if the lease is no longer ours."""
+def heartbeat(
+    session: Session,
+    job_id: str,
+    token: str,
+    lease_seconds: float,
+    *,
+    progress: float,
+    step: str,
+    eta_at: datetime | None,
+) -> bool | None:
+    """Extends a lease and writes how far the job is.
+
+    Returns:
+        whether a cancel is requested, or `None` if the lease is no longer ours.
+    """
     query = (
         update(Job)
-        .where(Job.id == job_id, Job.status == "running", Job.lease_token == token)
-        .values(lease_expires_at=now() + timedelta(seconds=lease_seconds))
+        .where(Job.id == job_id, *_held(token))
+        .values(
+            lease_expires_at=now() + timedelta(seconds=lease_seconds),
+            progress=min(max(progress, 0.0), 1.0),
+            step=step,
+            eta_at=eta_at,
+        )
         .returning(Job.cancel_requested)
     )
     requested = session.execute(query).scalar_one_or_none()
@@ -145,11 +198,12 @@ def report(
     *,
     progress: float,
     step: str,
+    eta_at: datetime | None = None,
     event: tuple[str, Mapping[str, Any]] | None = None,
     checkpoint_key: str | None = None,
 ) -> bool:
     """Writes how far a running job is; whether the lease was still ours."""
-    values: dict[str, Any] = {"progress": min(max(progress, 0.0), 1.0), "step": step}
+    values: dict[str, Any] = {"progress": min(max(progress, 0.0), 1.0), "step": step, "eta_at": eta_at}
     if checkpoint_key is not None:
         values["checkpoint_key"] = checkpoint_key
     held = _change(session, job_id, *_held(token), **values)
@@ -171,9 +225,8 @@ def succeed(session: Session, job_id: str, token: str, result: dict[str, Any], l
         session,
         job_id,
         *_held(token),
-        **_final("succeeded"),
+        **_final(JobStatus.SUCCEEDED),
         progress=1.0,
-        step="done",
         result=result,
         links={**job.links, **links},
     )
@@ -186,7 +239,7 @@ def succeed(session: Session, job_id: str, token: str, result: dict[str, Any], l
 def fail(session: Session, job_id: str, token: str, problem: Problem) -> bool:
     """Ends a job with an error; whether the lease was still ours."""
     error = problem.body().model_dump()
-    done = _change(session, job_id, *_held(token), **_final("failed"), step="failed", error=error)
+    done = _change(session, job_id, *_held(token), **_final(JobStatus.FAILED), error=error)
     if done:
         add_event(session, job_id, "failed", error)
         _bring_parent_up_to_date(session, job_id)
@@ -196,7 +249,7 @@ def fail(session: Session, job_id: str, token: str, problem: Problem) -> bool:
 
 def finish_cancel(session: Session, job_id: str, token: str) -> bool:
     """Ends a running job whose cancel was requested; whether the lease was still ours."""
-    done = _change(session, job_id, *_held(token), **_final("cancelled"), step="cancelled")
+    done = _change(session, job_id, *_held(token), **_final(JobStatus.CANCELLED))
     if done:
         add_event(session, job_id, "cancelled", {})
         _bring_parent_up_to_date(session, job_id)
@@ -209,7 +262,7 @@ def put_back(session: Session, job_id: str, token: str, reason: str) -> bool:
 
     One whose cancel is requested is over instead; either way, whether the lease was still ours.
     """
-    if _change(session, job_id, *_held(token), Job.cancel_requested, **_final("cancelled"), step="cancelled"):
+    if _change(session, job_id, *_held(token), Job.cancel_requested, **_final(JobStatus.CANCELLED)):
         add_event(session, job_id, "cancelled", {})
         _bring_parent_up_to_date(session, job_id)
         session.commit()
@@ -228,26 +281,30 @@ def cancel(session: Session, job_id: str) -> Job:
         NotFound: there is no such job.
         Conflict: the job is over.
     """
-    if _change(session, job_id, Job.status == "queued", **_final("cancelled"), step="cancelled"):
+    if _change(session, job_id, Job.status == JobStatus.QUEUED, **_final(JobStatus.CANCELLED)):
         add_event(session, job_id, "cancelled", {})
         _bring_parent_up_to_date(session, job_id)
     elif _change(
-        session, job_id, Job.status == "running", Job.cancel_requested.is_(False), cancel_requested=True
+        session,
+        job_id,
+        Job.status == JobStatus.RUNNING,
+        Job.cancel_requested.is_(False),
+        cancel_requested=True,
     ):
         add_event(session, job_id, "cancel_requested", {})
     else:
         job = get(session, job_id)
-        if job.status in FINAL and job.status != "cancelled":
+        if job.status.is_final and job.status is not JobStatus.CANCELLED:
             raise Conflict(f"job {job_id} has {job.status}; only a queued or running job can be cancelled")
     session.commit()
     # one after the other, each committed: whoever ends a part locks it first and its parent then
-    for part in parts(session, job_id, ("queued", "running")):
+    for part in parts(session, job_id, (JobStatus.QUEUED, JobStatus.RUNNING)):
         with suppress(Conflict):  # it has ended meanwhile
             cancel(session, part)
     return get(session, job_id)
 
 
-def parts(session: Session, job_id: str, statuses: Sequence[str]) -> list[str]:
+def parts(session: Session, job_id: str, statuses: Sequence[JobStatus]) -> list[str]:
     """The ids of a job's parts with some statuses, oldest first."""
     query = select(Job.id).where(Job.parent_id == job_id, Job.status.in_(statuses))
     return list(session.scalars(query.order_by(Job.id)))
@@ -266,8 +323,8 @@ def retry(session: Session, job_id: str) -> list[Job]:
         Conflict: the job is not over, or has succeeded in all its parts.
     """
     job = get(session, job_id)
-    failed = parts(session, job_id, ("failed", "cancelled"))
-    if failed and job.status in FINAL:
+    failed = parts(session, job_id, (JobStatus.FAILED, JobStatus.CANCELLED))
+    if failed and job.status.is_final:
         again = [part for part_id in failed for part in retry(session, part_id)]
         _change(session, job_id, cancel_requested=False)
         session.commit()
@@ -275,7 +332,7 @@ def retry(session: Session, job_id: str) -> list[Job]:
     queued = _change(
         session,
         job_id,
-        Job.status.in_(("failed", "cancelled")),
+        Job.status.in_((JobStatus.FAILED, JobStatus.CANCELLED)),
         **_queued(),
         attempt=0,
         error=None,
@@ -298,20 +355,20 @@ def expire(session: Session, max_attempts: int) -> list[str]:
     """
     overdue = session.execute(
         select(Job.id, Job.lease_token, Job.attempt, Job.cancel_requested).where(
-            Job.status == "running", Job.lease_expires_at < now()
+            Job.status == JobStatus.RUNNING, Job.lease_expires_at < now()
         )
     ).all()
     back = []
     for job_id, token, attempt, cancel_requested in overdue:
         late = (*_held(token), Job.lease_expires_at < now())
         if cancel_requested:
-            if _change(session, job_id, *late, **_final("cancelled"), step="cancelled"):
+            if _change(session, job_id, *late, **_final(JobStatus.CANCELLED)):
                 add_event(session, job_id, "cancelled", {})
                 _bring_parent_up_to_date(session, job_id)
         elif attempt >= max_attempts:
             problem = JobFailed(f"its worker was lost {attempt} times; the last one did not come back")
             error = problem.body().model_dump()
-            if _change(session, job_id, *late, **_final("failed"), step="failed", error=error):
+            if _change(session, job_id, *late, **_final(JobStatus.FAILED), error=error):
                 add_event(session, job_id, "failed", error)
                 _bring_parent_up_to_date(session, job_id)
         elif _change(session, job_id, *late, **_queued()):
@@ -326,12 +383,12 @@ def unsent(session: Session, older_than: datetime, limit: int) -> list[str]:
 
     Each is marked as sent now, so that of several sweepers one sends it.
     """
-    query = select(Job.id, Job.queued_at).where(Job.status == "queued", Job.queued_at < older_than)
+    query = select(Job.id, Job.queued_at).where(Job.status == JobStatus.QUEUED, Job.queued_at < older_than)
     rows = session.execute(query.order_by(Job.queued_at).limit(limit)).all()
     ours = [
         job_id
         for job_id, sent in rows
-        if _change(session, job_id, Job.status == "queued", Job.queued_at == sent, queued_at=now())
+        if _change(session, job_id, Job.status == JobStatus.QUEUED, Job.queued_at == sent, queued_at=now())
     ]
     session.commit()
     return ours
@@ -351,18 +408,22 @@ def _bring_parent_up_to_date(session: Session, job_id: str) -> None:
     parent = get(session, parent_id)
     query = select(Job.status, func.count()).where(Job.parent_id == parent_id).group_by(Job.status)
     counts = dict(session.execute(query).all())
-    result = {status: counts.get(status, 0) for status in FINAL}
+    result = {status.value: counts.get(status, 0) for status in FINAL}
     over, total = sum(result.values()), sum(counts.values())
     values: dict[str, Any] = {"progress": over / total, "step": f"{over} of {total} parts are over"}
+    if over and parent.started_at is not None:
+        values["eta_at"] = now() + (now() - parent.started_at) * ((total - over) / over)
     if over < total:
-        values |= {"status": "running", "finished_at": None, "result": None, "error": None}
+        values |= {"status": JobStatus.RUNNING, "finished_at": None, "result": None, "error": None}
         _change(session, parent_id, **values)
         add_event(session, parent_id, "progress", result)
         return
-    status = "cancelled" if parent.cancel_requested else "succeeded" if result["succeeded"] else "failed"
-    if status == "failed":
+    status = JobStatus.SUCCEEDED if result[JobStatus.SUCCEEDED] else JobStatus.FAILED
+    if parent.cancel_requested:
+        status = JobStatus.CANCELLED
+    if status is JobStatus.FAILED:
         values["error"] = JobFailed(f"none of its {total} parts succeeded").body().model_dump()
-    _change(session, parent_id, **{**_final(status), **values, "result": result})
+    _change(session, parent_id, **{**values, **_final(status), "step": values["step"], "result": result})
     add_event(session, parent_id, status, result)
 
 
@@ -378,18 +439,27 @@ def _change(session: Session, job_id: str, *conditions: Any, **values: Any) -> b
 
 
 def _held(token: str | None) -> tuple[Any, ...]:
-    return Job.status == "running", Job.lease_token == token
+    return Job.status == JobStatus.RUNNING, Job.lease_token == token
 
 
-def _final(status: str) -> dict[str, Any]:
-    return {"status": status, "finished_at": now(), "lease_token": None, "lease_expires_at": None}
+def _final(status: JobStatus) -> dict[str, Any]:
+    step = "done" if status is JobStatus.SUCCEEDED else status.value
+    return {
+        "status": status,
+        "step": step,
+        "finished_at": now(),
+        "eta_at": None,
+        "lease_token": None,
+        "lease_expires_at": None,
+    }
 
 
 def _queued() -> dict[str, Any]:
     return {
-        "status": "queued",
+        "status": JobStatus.QUEUED,
         "step": "waiting for a worker",
         "queued_at": now(),
+        "eta_at": None,
         "lease_token": None,
         "lease_expires_at": None,
     }

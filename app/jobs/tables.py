@@ -1,15 +1,41 @@
 """Jobs and their events. The row is the truth; the broker only carries its id."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Base
+from app.database import Base, OneOf
 
-STATUSES = ("queued", "running", "succeeded", "failed", "cancelled")
-FINAL = ("succeeded", "failed", "cancelled")
+
+class JobStatus(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job is over; only a retry makes it go on."""
+        return self not in (JobStatus.QUEUED, JobStatus.RUNNING)
+
+
+FINAL = tuple(status for status in JobStatus if status.is_final)
+"""Of jobs that are over."""
+
+
+class JobKind(StrEnum):
+    """What a job does."""
+
+    SEARCH = "search"
+    FIT = "fit"
+    TRAIN = "train"
+    EXPERIMENT = "experiment"
 
 
 class Job(Base):
@@ -19,10 +45,10 @@ class Job(Base):
     __table_args__ = (Index("ix_jobs_status_queued_at", "status", "queued_at"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    kind: Mapped[str] = mapped_column(index=True)
+    kind: Mapped[JobKind] = mapped_column(OneOf(JobKind), index=True)
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"), index=True)
     """The job that this one is a part of, if it is."""
-    status: Mapped[str]
+    status: Mapped[JobStatus] = mapped_column(OneOf(JobStatus))
     params: Mapped[dict[str, Any]]
     links: Mapped[dict[str, Any]]
     progress: Mapped[float] = mapped_column(default=0.0)
@@ -35,6 +61,8 @@ class Job(Base):
     event_count: Mapped[int] = mapped_column(default=0)
     lease_token: Mapped[str | None]
     lease_expires_at: Mapped[datetime | None] = mapped_column(index=True)
+    eta_at: Mapped[datetime | None]
+    """When it is expected to be over, by its pace so far; null while that is not known."""
     created_at: Mapped[datetime]
     queued_at: Mapped[datetime]
     """When its message was last sent."""
@@ -52,3 +80,16 @@ class JobEvent(Base):
     at: Mapped[datetime]
     type: Mapped[str]
     data: Mapped[dict[str, Any]]
+
+
+class Worker(Base):
+    """One worker process that lives, or lived a moment ago."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    host: Mapped[str]
+    pid: Mapped[int]
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime] = mapped_column(index=True)
+    """When it last said that it lives."""

@@ -3,16 +3,14 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
-from pydantic_core import to_json
 
-from app.dependencies import ArtifactsIn, DatabaseIn, Reading, SettingsIn, StarterIn, Writing
+from app.dependencies import ArtifactsIn, Reading, SettingsIn, Writing
 from app.jobs.schemas import JobOut
-from app.latent_spaces import figures, generation, service
+from app.jobs.starter import StarterIn
+from app.latent_spaces import figures, opened, service
 from app.latent_spaces import map as pictures
 from app.latent_spaces.schemas import (
     EncodeIn,
-    GenerateIn,
-    GenerateOut,
     LatentsOut,
     LatentSpaceFull,
     LatentSpaceIn,
@@ -33,21 +31,22 @@ def create_latent_space(
     session: Writing, body: LatentSpaceIn, settings: SettingsIn, starter: StarterIn
 ) -> JobOut:
     """Trains a VGAE on chosen genotypes: a job, linked to its latent space."""
-    return starter.start([service.start(session, body, settings)])[0]
+    return starter.start(session, [service.start(session, body, settings)])[0]
 
 
 @router.get("")
 def list_latent_spaces(session: Reading, cursor: Cursor = None, limit: Limit = 50) -> Page[LatentSpaceOut]:
     """Latent spaces, newest first."""
     rows, following = paginate(session, service.listing(), None, LatentSpace.id, cursor, limit)
-    return Page(items=[LatentSpaceOut.model_validate(row) for row in rows], next_cursor=following)
+    return Page(items=[service.shown(session, row) for row in rows], next_cursor=following)
 
 
 @router.get("/{latent_space_id}")
 def get_latent_space(session: Reading, latent_space_id: str) -> LatentSpaceFull:
     """One latent space with its losses, its quality figures and its members."""
-    space = LatentSpaceOut.model_validate(service.get(session, latent_space_id))
-    return LatentSpaceFull(**space.model_dump(), genotype_ids=service.member_ids(session, latent_space_id))
+    row = service.get(session, latent_space_id)
+    members = opened.member_ids(session, row)
+    return LatentSpaceFull(**service.shown(session, row).model_dump(), genotype_ids=members)
 
 
 @router.post("/{latent_space_id}/encode")
@@ -56,19 +55,10 @@ def encode(session: Reading, latent_space_id: str, body: EncodeIn, artifacts: Ar
     return LatentsOut(items=service.encode_genotypes(session, latent_space_id, body, artifacts))
 
 
-@router.post("/{latent_space_id}/generate", response_model=GenerateOut)
-def generate(
-    database: DatabaseIn, latent_space_id: str, body: GenerateIn, settings: SettingsIn, artifacts: ArtifactsIn
-) -> Response:
-    """New architectures near a point, between points, at random or for a data set: at once, and stored."""
-    answer = generation.generate(database, latent_space_id, body, settings, artifacts)
-    return Response(to_json(answer), media_type="application/json")
-
-
 @router.get("/{latent_space_id}/meaning")
-def get_meaning(session: Reading, latent_space_id: str) -> MeaningOut:
+def get_meaning(session: Reading, latent_space_id: str, artifacts: ArtifactsIn) -> MeaningOut:
     """How the principal directions go with parameters, depth, operation counts and accuracy."""
-    return figures.meaning(session, latent_space_id)
+    return figures.meaning(session, latent_space_id, artifacts)
 
 
 @router.get(
@@ -79,6 +69,7 @@ def get_meaning(session: Reading, latent_space_id: str) -> MeaningOut:
 def get_map(
     session: Reading,
     latent_space_id: str,
+    artifacts: ArtifactsIn,
     method: Literal["pca", "tsne"] = "pca",
     format: Literal["json", "svg", "png"] = "json",
     generated: Annotated[bool, Query(description="With what was generated from the space.")] = False,
@@ -89,7 +80,7 @@ def get_map(
     seed: Annotated[int, Query(ge=0, le=2**31 - 1, description="Of t-SNE.")] = 2024,
 ) -> MapOut | Response:
     """The latents in two dimensions, as JSON or as a picture."""
-    space_map = figures.space_map(session, latent_space_id, method, generated, seed)
+    space_map = figures.space_map(session, latent_space_id, artifacts, method, generated, seed)
     if format == "json":
         return space_map
     values = pictures.values_of(space_map, colour, operation)

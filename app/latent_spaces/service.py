@@ -1,13 +1,9 @@
 """Training latent spaces, and what is read and generated from them."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
-from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
-import torch
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 from torch import Tensor
@@ -15,23 +11,17 @@ from torch import Tensor
 from app.artifacts import Artifacts
 from app.database import new_id, now
 from app.genotypes import service as genotypes
-from app.genotypes.tables import Genotype
 from app.jobs import service as jobs
-from app.jobs.tables import Job
-from app.latent_spaces.schemas import (
-    EncodeIn,
-    LatentOut,
-    LatentSpaceIn,
-)
+from app.jobs.tables import Job, JobKind
+from app.latent_spaces import opened
+from app.latent_spaces.schemas import EncodeIn, LatentOut, LatentSpaceIn, LatentSpaceOut
 from app.latent_spaces.tables import LatentMember, LatentSpace
-from app.problems import Conflict, InvalidRequest, NotFound
+from app.problems import InvalidRequest, NotFound
 from app.recipes import resolve
 from app.settings import Settings
-from models import genotype as forms
-from models import graph as graphs
-from models.latent import decode, encode
-from models.search_space import SEARCH_SPACES
-from models.vgae import PRESETS, VGAE, LatentRecipe
+from models.genotypes import genotype as forms
+from models.genotypes import graph as graphs
+from models.latent_spaces.vgae import PRESETS, decode
 
 PREFIX = "lat"
 
@@ -56,7 +46,7 @@ def start(session: Session, request: LatentSpaceIn, settings: Settings) -> Job:
             )
     space_id = new_id(PREFIX)
     job = jobs.create(
-        session, "fit", {"latent_space_id": space_id}, {"latent_space": f"/v1/latent-spaces/{space_id}"}
+        session, JobKind.FIT, {"latent_space_id": space_id}, {"latent_space": f"/v1/latent-spaces/{space_id}"}
     )
     session.add(
         LatentSpace(
@@ -98,16 +88,38 @@ def listing() -> Select[*tuple[Any, ...]]:
     return select(LatentSpace)
 
 
-def member_ids(session: Session, space_id: str) -> list[str]:
-    """The ids of a space's members, in their order."""
-    query = select(LatentMember.genotype_id).where(LatentMember.latent_space_id == space_id)
-    return list(session.scalars(query.order_by(LatentMember.position)))
+def newest(session: Session, search_space: str) -> tuple[LatentSpace, str]:
+    """The latent space of a request that names none, and a sentence that says which it is.
+
+    It is the newest trained space of the search space, or while there is none the ready space.
+
+    Raises:
+        InvalidRequest: there is no such search space.
+    """
+    genotypes.space_of(search_space)
+    trained = select(LatentSpace).where(
+        LatentSpace.search_space == search_space, LatentSpace.artifact_key.is_not(None)
+    )
+    # the ids of trained spaces sort by time, and after those of ready spaces
+    space = session.scalars(trained.order_by(LatentSpace.id.desc()).limit(1)).first()
+    if space is None:
+        raise InvalidRequest.of(
+            "latent_space_id", f"is missing; no latent space of {search_space!r} is trained"
+        )
+    kind = "the ready space that ships" if space.shipped else "the newest trained one"
+    return space, f"latent space {space.id} was taken: {kind}, since the request names none"
+
+
+def shown(session: Session, row: LatentSpace) -> LatentSpaceOut:
+    """A latent space as clients see it."""
+    fields = {name: getattr(row, name) for name in LatentSpaceOut.model_fields}
+    return LatentSpaceOut.model_validate({**fields, "member_count": opened.member_count(session, row)})
 
 
 def member_graph(session: Session, space: LatentSpace) -> graphs.Graph:
     """The members as one batch of graphs: continuous where the genotype is, else discrete."""
-    members = genotypes.get_many(session, member_ids(session, space.id), "genotype_ids")
-    return graph_of(members, space)
+    members = genotypes.get_many(session, opened.member_ids(session, space), "genotype_ids")
+    return opened.graph_of(members, space)
 
 
 def finish(
@@ -134,7 +146,7 @@ def finish(
         select(LatentMember).where(LatentMember.latent_space_id == space_id).order_by(LatentMember.position)
     )
     for member, its_mu, its_logstd in zip(session.scalars(query), mu, logstd, strict=True):
-        member.mu, member.logstd = to_bytes(its_mu), to_bytes(its_logstd)
+        member.mu, member.logstd = opened.to_bytes(its_mu), opened.to_bytes(its_logstd)
 
 
 def encode_genotypes(
@@ -146,77 +158,12 @@ def encode_genotypes(
         NotFound, Conflict: no such space, or one that is still training.
         InvalidRequest: unknown genotypes, or of another search space.
     """
-    space = get(session, space_id)
-    net = network(space, artifacts)
+    space = opened.open_space(session, space_id, artifacts)
     rows = genotypes.get_many(session, request.genotype_ids, "genotype_ids")
-    for position, row in enumerate(rows):
-        require_same_space(row, space, f"genotype_ids[{position}]")
-    mu = encode(net, graph_of(rows, space))
-    wanted = forms.to_tensor([genotypes.discrete(row) for row in rows], net.space)
-    exact = (decode(net, mu) == wanted).flatten(1).all(1)
+    mu = space.encode(rows, "genotype_ids")
+    wanted = forms.to_tensor([genotypes.discrete(row) for row in rows], space.space)
+    exact = (decode(space.net, mu) == wanted).flatten(1).all(1)
     return [
         LatentOut(genotype_id=row.id, mu=z, exact=same)
         for row, z, same in zip(rows, mu.tolist(), exact.tolist(), strict=True)
     ]
-
-
-def members_of(session: Session, space: LatentSpace) -> tuple[Tensor, set[str]]:
-    """The members' latents, and their genotypes' digests."""
-    query = (
-        select(LatentMember.mu, Genotype.digest)
-        .join(Genotype, Genotype.id == LatentMember.genotype_id)
-        .where(LatentMember.latent_space_id == space.id)
-    )
-    rows = session.execute(query.order_by(LatentMember.position)).all()
-    return from_bytes([row[0] for row in rows], space), {row[1] for row in rows}
-
-
-def graph_of(rows: Sequence[Genotype], latent_space: LatentSpace) -> graphs.Graph:
-    """Genotypes as graphs, in the form that the space takes."""
-    space = SEARCH_SPACES[latent_space.search_space]
-    graph = graphs.from_tensor(forms.to_tensor([genotypes.discrete(row) for row in rows], space), space)
-    soft = [i for i, row in enumerate(rows) if row.continuous is not None]
-    if latent_space.form == "continuous" and soft:
-        weights = [forms.continuous_from_dict(rows[i].continuous or {}, space) for i in soft]
-        continuous = graphs.from_continuous(weights, space)
-        graph.adjacency[soft], graph.operations[soft] = continuous.adjacency, continuous.operations
-    return graph
-
-
-def require_ready(space: LatentSpace) -> None:
-    """Raises `Conflict` for a space that is not trained yet."""
-    if not space.ready:
-        raise Conflict(f"latent space {space.id} is not trained; its job is {space.job_id}")
-
-
-def require_same_space(row: Genotype, space: LatentSpace, field: str) -> None:
-    if row.search_space != space.search_space:
-        raise InvalidRequest.of(
-            field,
-            f"is of the search space {row.search_space!r}; this latent space is of {space.search_space!r}",
-        )
-
-
-def network(space: LatentSpace, artifacts: Artifacts) -> VGAE:
-    require_ready(space)
-    assert space.artifact_key is not None
-    return _load(artifacts, space.artifact_key, space.search_space, LatentRecipe(**space.settings))
-
-
-@lru_cache(maxsize=16)
-def _load(artifacts: Artifacts, key: str, search_space: str, recipe: LatentRecipe) -> VGAE:
-    """A trained VGAE, kept in memory: what stands under a key never changes."""
-    net = VGAE(SEARCH_SPACES[search_space], recipe)
-    net.load_state_dict(artifacts.get_tensors(key))
-    return net.eval()
-
-
-def to_bytes(z: Tensor) -> bytes:
-    return z.detach().cpu().float().contiguous().numpy().tobytes()
-
-
-def from_bytes(stored: Sequence[bytes | None], space: LatentSpace) -> Tensor:
-    """`[latents, nodes, latent dimension]`."""
-    flat = np.frombuffer(b"".join(z for z in stored if z is not None), dtype=np.float32).copy()
-    nodes = SEARCH_SPACES[space.search_space].nodes
-    return torch.from_numpy(flat).reshape(len(stored), nodes, -1)

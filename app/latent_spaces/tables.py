@@ -1,4 +1,4 @@
-"""Latent spaces and the latents of their members."""
+"""The tables of latent spaces and of the latents of their members."""
 
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,8 @@ class LatentSpace(Base):
     __tablename__ = "latent_spaces"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    """The job that trained it; null for a space that ships with the service."""
     search_space: Mapped[str]
     preset: Mapped[str]
     settings: Mapped[dict[str, Any]]
@@ -32,6 +33,11 @@ class LatentSpace(Base):
     artifact_key: Mapped[str | None]
     """Of the trained weights; set when the space is ready."""
     created_at: Mapped[datetime]
+
+    @property
+    def shipped(self) -> bool:
+        """Whether it came with the service, trained on random genotypes."""
+        return self.job_id is None
 
     @property
     def ready(self) -> bool:

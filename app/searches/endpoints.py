@@ -2,8 +2,9 @@
 
 from fastapi import APIRouter
 
-from app.dependencies import Reading, StarterIn, Writing
+from app.dependencies import Reading, Writing
 from app.jobs.schemas import JobsOut
+from app.jobs.starter import StarterIn
 from app.pages import Cursor, Limit, Page, paginate
 from app.searches import service
 from app.searches.schemas import SearchIn, SearchOut
@@ -15,7 +16,7 @@ router = APIRouter(prefix="/v1/searches", tags=["searches"])
 @router.post("", status_code=202)
 def create_searches(session: Writing, body: SearchIn, starter: StarterIn) -> JobsOut:
     """Starts a search, one job for each seed. `Location` is the first job's."""
-    return JobsOut(items=starter.start(service.start(session, body)))
+    return JobsOut(items=starter.start(session, service.start(session, body)))
 
 
 @router.get("")

@@ -8,19 +8,21 @@ from sqlalchemy.orm import Session
 
 from app.database import new_id, now
 from app.datasets import service as datasets
+from app.evaluations import service as evaluations
+from app.evaluations.tables import EvaluationKind
 from app.genotypes import service as genotypes
+from app.genotypes.tables import Origin
 from app.jobs import service as jobs
-from app.jobs.tables import Job
+from app.jobs.tables import Job, JobKind
 from app.problems import InvalidRequest, NotFound
 from app.recipes import resolve
 from app.searches.schemas import SearchIn
 from app.searches.tables import Search
-from app.trainings.tables import Evaluation
-from models.data import DataError
-from models.genotype import ContinuousGenotype, Genotype
-from models.limits import LimitError
-from models.search import RECIPES, require_searchable
-from models.search_space import SEARCH_SPACES
+from models.datasets.data import DataError
+from models.genotypes.genotype import ContinuousGenotype, Genotype
+from models.genotypes.search_space import SEARCH_SPACES
+from models.searches.limits import LimitError
+from models.searches.search import RECIPES, require_searchable
 
 PREFIX = "se"
 
@@ -48,7 +50,7 @@ def start(session: Session, request: SearchIn) -> list[Job]:
     for seed in request.seeds:
         search_id = new_id(PREFIX)
         job = jobs.create(
-            session, "search", {"search_id": search_id}, {"search": f"/v1/searches/{search_id}"}
+            session, JobKind.SEARCH, {"search_id": search_id}, {"search": f"/v1/searches/{search_id}"}
         )
         session.add(
             Search(
@@ -110,7 +112,7 @@ def finish(
     row = genotypes.build(
         genotype,
         SEARCH_SPACES[search.search_space],
-        origin="random" if search.method == "random" else "searched",
+        origin=Origin.RANDOM if search.method == "random" else Origin.SEARCHED,
         source={"search_id": search.id, "seed": search.seed, "recipe": search.recipe},
         dataset_id=search.dataset_id,
         continuous=continuous,
@@ -119,18 +121,15 @@ def finish(
     session.flush()
     search.genotype_id, search.result = row.id, result
     if accuracy is not None:
-        session.add(
-            Evaluation(
-                id=new_id(genotypes.EVALUATION_PREFIX),
-                genotype_id=row.id,
-                dataset_id=search.dataset_id,
-                kind="search",
-                recipe=search.recipe,
-                settings=search.settings,
-                seed=search.seed,
-                test_accuracy=accuracy,
-                train_seconds=3600 * result["search_hours"],
-                created_at=now(),
-            )
+        evaluations.record(
+            session,
+            EvaluationKind.SEARCH,
+            search.dataset_id,
+            accuracy,
+            genotype_id=row.id,
+            recipe=search.recipe,
+            settings=search.settings,
+            seed=search.seed,
+            train_seconds=3600 * result["search_hours"],
         )
     return row.id

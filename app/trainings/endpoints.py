@@ -1,16 +1,14 @@
-"""`/v1/trainings` and `/v1/datasets/{id}/leaderboard`."""
+"""`/v1/trainings`."""
 
-from typing import Annotated, Literal
+from fastapi import APIRouter, Response
 
-from fastapi import APIRouter, Query, Response
-
-from app.dependencies import ArtifactsIn, Reading, SettingsIn, StarterIn, Writing
-from app.genotypes.schemas import EvaluationOut, Origin
+from app.dependencies import ArtifactsIn, Reading, SettingsIn, Writing
 from app.jobs.schemas import JobsOut
+from app.jobs.starter import StarterIn
 from app.pages import Cursor, Limit, Page, paginate
 from app.trainings import service
-from app.trainings.schemas import LeaderboardRow, TrainingIn, TrainingOut
-from app.trainings.tables import Evaluation, Training
+from app.trainings.schemas import TrainingIn, TrainingOut
+from app.trainings.tables import Training
 
 router = APIRouter(prefix="/v1", tags=["trainings"])
 
@@ -18,7 +16,7 @@ router = APIRouter(prefix="/v1", tags=["trainings"])
 @router.post("/trainings", status_code=202)
 def create_trainings(session: Writing, body: TrainingIn, settings: SettingsIn, starter: StarterIn) -> JobsOut:
     """Retrains genotypes on a data set, one job for each genotype and seed. `Location` is the first's."""
-    return JobsOut(items=starter.start(service.start(session, body, settings)))
+    return JobsOut(items=starter.start(session, service.start(session, body, settings)))
 
 
 @router.get("/trainings")
@@ -49,33 +47,3 @@ def get_training(session: Reading, training_id: str) -> TrainingOut:
 def get_weights(session: Reading, training_id: str, artifacts: ArtifactsIn) -> Response:
     """The trained network's weights, as its last epoch left them; the exported module loads them."""
     return Response(service.weights(session, training_id, artifacts), media_type="application/octet-stream")
-
-
-@router.get("/datasets/{dataset_id}/leaderboard", tags=["datasets"])
-def get_leaderboard(
-    session: Reading,
-    dataset_id: str,
-    origin: Origin | Literal["reference"] | None = None,
-    arm: str | None = None,
-    recipe: str | None = None,
-    sort: Annotated[
-        Literal["accuracy", "top5", "selected", "parameters", "macs", "train_seconds"],
-        Query(description="Accuracies largest first, the others smallest first."),
-    ] = "accuracy",
-    cursor: Cursor = None,
-    limit: Limit = 50,
-) -> Page[LeaderboardRow]:
-    """A data set's evaluations, best first, with the Pareto front of accuracy against parameters."""
-    query = service.leaderboard(session, dataset_id, origin, arm, recipe)
-    by, descending = service.SORTS[sort]
-    rows, following = paginate(session, query, by, Evaluation.id, cursor, limit, descending=descending)
-    items = [
-        LeaderboardRow(
-            **EvaluationOut.model_validate(evaluation).model_dump(),
-            genotype_name=name,
-            origin=genotype_origin or "reference",
-            pareto=pareto,
-        )
-        for evaluation, name, genotype_origin, pareto in rows
-    ]
-    return Page(items=items, next_cursor=following)

@@ -1,11 +1,10 @@
 """Trainings and leaderboards as clients send and see them."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.genotypes.schemas import EvaluationOut, Origin
 from app.jobs.schemas import Seeds
 
 
@@ -46,13 +45,3 @@ class TrainingOut(BaseModel):
     arm: str | None
     history: list[dict[str, Any]] | None = Field(description="One entry an epoch, once it is over.")
     created_at: datetime
-
-
-class LeaderboardRow(EvaluationOut):
-    """An evaluation with its genotype's name and origin."""
-
-    genotype_name: str | None
-    origin: Origin | Literal["reference"]
-    pareto: bool = Field(
-        description="Whether no other row of the selection is as accurate and as small, and better in one."
-    )

@@ -1,26 +1,31 @@
-"""Starting trainings, keeping their evaluations, and the leaderboard."""
+"""Starting trainings, building them, and keeping what they measured."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Select, exists, func, select
-from sqlalchemy.orm import Session, aliased
+import torch
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
 
 from app.artifacts import Artifacts
-from app.database import new_id, now
+from app.database import Database, new_id, now
 from app.datasets import service as datasets
 from app.datasets.tables import Dataset
+from app.evaluations import service as evaluations
+from app.evaluations.tables import Evaluation, EvaluationKind
 from app.genotypes import service as genotypes
-from app.genotypes.tables import Genotype
 from app.jobs import service as jobs
-from app.jobs.tables import Job
+from app.jobs.tables import Job, JobKind
 from app.problems import Conflict, InvalidRequest, NotFound
 from app.recipes import resolve
 from app.settings import Settings
 from app.trainings.schemas import TrainingIn
-from app.trainings.tables import Evaluation, Training
-from models.data import DataError, require_size
-from models.retrain import RECIPES, TrainRecipe
+from app.trainings.tables import Training
+from models.datasets.data import DataError, require_size
+from models.genotypes.search_space import SEARCH_SPACES
+from models.trainings import retrain
+from models.trainings.retrain import RECIPES, TrainRecipe
+from models.trainings.world import ALONE, World
 
 PREFIX = "tr"
 
@@ -70,7 +75,7 @@ def create(session: Session, plan: Plan) -> Job:
     links = {"training": f"/v1/trainings/{training_id}"}
     if plan.genotype_id is not None:
         links["genotype"] = f"/v1/genotypes/{plan.genotype_id}"
-    job = jobs.create(session, "train", {"training_id": training_id}, links, plan.parent_job_id)
+    job = jobs.create(session, JobKind.TRAIN, {"training_id": training_id}, links, plan.parent_job_id)
     session.add(
         Training(
             id=training_id,
@@ -137,50 +142,40 @@ def listing(dataset_id: str | None, genotype_id: str | None) -> Select[*tuple[An
     return query
 
 
-def leaderboard(
-    session: Session, dataset_id: str, origin: str | None, arm: str | None, recipe: str | None
-) -> Select[*tuple[Any, ...]]:
-    """A data set's evaluations with their genotypes; a supernet's own accuracies are not among them.
+def build(
+    database: Database,
+    artifacts: Artifacts,
+    settings: Settings,
+    training_id: str,
+    device: torch.device,
+    world: World = ALONE,
+) -> retrain.Training:
+    """A training as its row describes it, at its start.
 
-    The last column tells which are on the Pareto front of the selection: no other is at least as
-    accurate and as small, and better in one of both.
+    Args:
+        database, artifacts, settings: of the service.
+        training_id: the row.
+        device: where it runs.
+        world: of several processes that train together, which one this is.
 
     Raises:
-        NotFound: there is no such data set.
+        NotFound: there is no such training.
+        DataError: the images are no longer where they were, or do not suit the recipe.
     """
-    datasets.get(session, dataset_id)
-    query = (
-        select(Evaluation, Genotype.name, Genotype.origin)
-        .outerjoin(Genotype, Genotype.id == Evaluation.genotype_id)
-        .where(Evaluation.dataset_id == dataset_id, Evaluation.kind != "search")
-    )
-    if origin is not None:
-        query = query.where(
-            Evaluation.reference.is_not(None) if origin == "reference" else Genotype.origin == origin
+    with database.session(reads_only=True) as session:
+        row = get(session, training_id)
+        dataset = datasets.get(session, row.dataset_id)
+        genotype = genotypes.get(session, row.genotype_id) if row.genotype_id is not None else None
+    images = datasets.load(dataset, settings, artifacts)
+    recipe = TrainRecipe(**row.settings)
+    if genotype is not None:
+        network = retrain.of_genotype(
+            genotypes.discrete(genotype), SEARCH_SPACES[genotype.search_space], recipe
         )
-    if arm is not None:
-        query = query.where(Evaluation.arm == arm)
-    if recipe is not None:
-        query = query.where(Evaluation.recipe == recipe)
-    ids = query.with_only_columns(Evaluation.id, Evaluation.test_accuracy, Evaluation.parameters).subquery()
-    better = aliased(ids)
-    beaten = exists().where(
-        better.c.test_accuracy >= Evaluation.test_accuracy,
-        better.c.parameters <= Evaluation.parameters,
-        (better.c.test_accuracy > Evaluation.test_accuracy) | (better.c.parameters < Evaluation.parameters),
-    )
-    return query.add_columns((Evaluation.parameters.is_not(None) & ~beaten).label("pareto"))
-
-
-SORTS: dict[str, tuple[Any, bool]] = {
-    "accuracy": (Evaluation.test_accuracy, True),
-    "top5": (func.coalesce(Evaluation.test_top5, 0.0), True),
-    "selected": (func.coalesce(Evaluation.selected_test_accuracy, 0.0), True),
-    "parameters": (func.coalesce(Evaluation.parameters, 2**62), False),
-    "macs": (func.coalesce(Evaluation.macs, 2**62), False),
-    "train_seconds": (func.coalesce(Evaluation.train_seconds, 1e18), False),
-}
-"""What a leaderboard can be sorted by, and whether the largest comes first; what is not known comes last."""
+    else:
+        assert row.reference is not None
+        network = retrain.of_reference(row.reference)
+    return retrain.Training(network, images, recipe, row.seed, device, world)
 
 
 def finish(
@@ -207,18 +202,18 @@ def finish(
     best = max(history, key=lambda epoch: float(epoch["test_accuracy"]))
     validated = [epoch for epoch in history if epoch.get("validation_accuracy") is not None]
     selected = max(validated, key=lambda epoch: float(epoch["validation_accuracy"]), default=None)
-    evaluation = Evaluation(
-        id=new_id(genotypes.EVALUATION_PREFIX),
+    return evaluations.record(
+        session,
+        EvaluationKind.TRAINED,
+        training.dataset_id,
+        best["test_accuracy"],
         genotype_id=training.genotype_id,
         reference=training.reference,
-        dataset_id=training.dataset_id,
-        kind="trained",
         training_id=training.id,
         recipe=training.recipe,
         settings=training.settings,
         seed=training.seed,
         arm=training.arm,
-        test_accuracy=best["test_accuracy"],
         test_top5=best["test_top5"],
         last_test_accuracy=history[-1]["test_accuracy"],
         validation_accuracy=selected["validation_accuracy"] if selected is not None else None,
@@ -226,7 +221,4 @@ def finish(
         parameters=parameters,
         macs=macs,
         train_seconds=seconds,
-        created_at=now(),
     )
-    session.add(evaluation)
-    return evaluation

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from app.cli import cli
 from app.settings import get_settings
-from models.published import PUBLISHED
+from models.genotypes.published import PUBLISHED
 from tests.conftest import Service
 
 LIBRARY = {

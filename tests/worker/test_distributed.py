@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from app.settings import Settings
-from models.published import PUBLISHED
-from models.retrain import RECIPES, Training, of_genotype
-from models.search_space import DARTS
-from models.sources import load_digits
+from models.datasets.sources import load_digits
+from models.genotypes.published import PUBLISHED
+from models.genotypes.search_space import DARTS
+from models.trainings.retrain import RECIPES, Training, of_genotype
 from tests.conftest import Service
 from worker.main import KINDS
 from worker.runner import execute
@@ -45,7 +45,7 @@ def test_two_processes_train_as_one_with_the_doubled_batch(service: Service, dig
     recipe = replace(RECIPES["quick"], **TINY)
     build = of_genotype(PUBLISHED[0].genotype, DARTS, recipe)
     alone = Training(build, load_digits(), recipe, 2024, torch.device("cpu"))
-    expected = [alone.run_epoch(lambda: None) for _ in range(3)]
+    expected = [alone.run(lambda: None) for _ in range(3)]
     # float32 rounds the two sums apart, and the steps let it grow; test_world.py compares in float64
     for found, one in zip(history, expected, strict=True):
         assert found["loss"] == pytest.approx(one.loss, rel=0.03)

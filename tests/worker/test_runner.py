@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from app.jobs import service as jobs
 from app.jobs.tables import Job
-from models.data import DataError
+from models.datasets.data import DataError
 from tests.conftest import Service
 from worker.runner import Finish, LeaseLost, Run, execute
 

@@ -2,9 +2,9 @@
 
 import torch
 
-from models.genotype import from_dict
-from models.search import RECIPES, RandomSearch
-from models.search_space import DARTS
+from models.genotypes.genotype import from_dict
+from models.genotypes.search_space import DARTS
+from models.searches.search import RECIPES, RandomSearch
 from worker.search import _warnings
 
 

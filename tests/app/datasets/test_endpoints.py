@@ -9,7 +9,7 @@ from app.datasets.tables import DatasetDistance
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import Service
-from tests.models.test_sources import archive, small
+from tests.models.datasets.test_sources import archive, small
 
 
 def upload(service: Service, files: dict[str, bytes], name: str = "mine", **fields: str):

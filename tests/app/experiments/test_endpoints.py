@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from models.published import PUBLISHED
+from models.genotypes.published import PUBLISHED
 from tests.conftest import Service
-from tests.models.test_sources import archive, small
+from tests.models.datasets.test_sources import archive, small
 
 TINY = {"channels": 4, "cells": 2, "epochs": 2, "batch_size": 64, "train_images": 150}
 
@@ -175,7 +175,6 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"dataset_ids": ["ds_x"]}, "dataset_ids[0]"),
     ({"dataset_ids": []}, "dataset_ids"),
     ({"latent_space_id": "lat_x"}, "latent_space_id"),
-    ({"latent_space_id": None}, "latent_space_id"),
     ({"recipe": "best"}, "recipe"),
     ({"overrides": {"channels": "wide"}}, "overrides.channels"),
     ({"overrides": {"cutout": -1}}, "overrides.cutout"),

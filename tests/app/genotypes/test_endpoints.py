@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from models.published import PUBLISHED
+from models.genotypes.published import PUBLISHED
 from tests.conftest import Service
-from tests.models.test_genotype import continuous
+from tests.models.genotypes.test_genotype import continuous
 
 DARTS_V2 = PUBLISHED[1].genotype
 

@@ -64,7 +64,7 @@ def test_a_worker_that_lost_its_lease_changes_nothing(session: Session) -> None:
     again = jobs.claim(session, job_id, 30)
     assert again is not None
     assert again.attempt == 2
-    assert jobs.heartbeat(session, job_id, old, 30) is None
+    assert jobs.heartbeat(session, job_id, old, 30, progress=0.9, step="late", eta_at=None) is None
     assert not jobs.report(session, job_id, old, progress=0.9, step="late", checkpoint_key="late")
     assert not jobs.hold(session, job_id, old)
     assert not jobs.succeed(session, job_id, old, {}, {})
@@ -178,7 +178,8 @@ class JobMachine(RuleBasedStateMachine):
         token = self.tokens[worker] or "none"
         ours = self.expected == "running" and token == self.holder()
         with self.database.session() as session:
-            assert jobs.heartbeat(session, self.job_id, token, 30) == (self.wanted_cancel if ours else None)
+            beat = jobs.heartbeat(session, self.job_id, token, 30, progress=0.5, step="", eta_at=None)
+            assert beat == (self.wanted_cancel if ours else None)
 
     @rule()
     def lose_worker(self) -> None:

@@ -1,0 +1,1 @@
+"""Evaluations: measured results of genotypes and reference networks on data sets."""

@@ -1,0 +1,55 @@
+"""Evaluations as clients send and see them."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.evaluations.tables import EvaluationKind
+
+Percent = Annotated[float, Field(ge=0, le=100, description="Percent.")]
+
+
+class EvaluationIn(BaseModel):
+    """A result that was measured elsewhere."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset_id: str
+    test_accuracy: Percent
+    test_top5: Percent | None = None
+    recipe: str | None = Field(None, max_length=200)
+    seed: int | None = Field(None, ge=0, le=2**63 - 1)
+    parameters: int | None = Field(None, ge=0, le=2**62)
+
+
+class EvaluationOut(BaseModel):
+    """One result of a genotype on a data set."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    genotype_id: str | None
+    reference: str | None = Field(description="A network of torchvision's, where there is no genotype.")
+    dataset_id: str
+    kind: EvaluationKind = Field(
+        description="`trained` here, `reported` by someone else, or `search`: the supernet's own accuracy."
+    )
+    training_id: str | None
+    recipe: str | None
+    settings: dict[str, Any] | None
+    seed: int | None
+    arm: str | None
+    test_accuracy: float = Field(description="Percent, of the best epoch.")
+    test_top5: float | None
+    last_test_accuracy: float | None = Field(description="Percent, of the last epoch.")
+    validation_accuracy: float | None = Field(
+        description="Percent, the best on images held out of the training split."
+    )
+    selected_test_accuracy: float | None = Field(
+        description="Percent on the test split, of the epoch that is best by `validation_accuracy`."
+    )
+    parameters: int | None
+    macs: int | None
+    train_seconds: float | None
+    created_at: datetime

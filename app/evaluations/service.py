@@ -1,0 +1,42 @@
+"""Keeping evaluations and finding them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.database import new_id, now
+from app.evaluations.tables import Evaluation, EvaluationKind
+
+PREFIX = "ev"
+
+
+def record(
+    session: Session, kind: EvaluationKind, dataset_id: str, test_accuracy: float, **measured: Any
+) -> Evaluation:
+    """Keeps one result of a genotype or of a reference network on a data set, not yet committed.
+
+    Args:
+        session: in which the genotype and the data set are written already.
+        kind: how it was measured.
+        dataset_id: on which data set.
+        test_accuracy: percent, of the best epoch.
+        measured: other columns of `Evaluation`; what is left out is not known.
+    """
+    evaluation = Evaluation(
+        id=new_id(PREFIX),
+        kind=kind,
+        dataset_id=dataset_id,
+        test_accuracy=test_accuracy,
+        created_at=now(),
+        **measured,
+    )
+    session.add(evaluation)
+    return evaluation
+
+
+def of_genotype(session: Session, genotype_id: str) -> Sequence[Evaluation]:
+    """A genotype's evaluations, newest first."""
+    query = select(Evaluation).where(Evaluation.genotype_id == genotype_id)
+    return session.scalars(query.order_by(Evaluation.id.desc())).all()

@@ -1,0 +1,52 @@
+"""The table of evaluations."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database import Base, OneOf
+
+
+class EvaluationKind(StrEnum):
+    """How a result was measured."""
+
+    TRAINED = "trained"
+    """By a training of this service."""
+    REPORTED = "reported"
+    """By someone else, in a paper for instance."""
+    SEARCH = "search"
+    """By the supernet of a search; not comparable with the others."""
+
+
+class Evaluation(Base):
+    """One result of a genotype, or of a reference network, on a data set."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = (Index("ix_evaluations_dataset_id_test_accuracy", "dataset_id", "test_accuracy"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    genotype_id: Mapped[str | None] = mapped_column(ForeignKey("genotypes.id"), index=True)
+    reference: Mapped[str | None]
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
+    kind: Mapped[EvaluationKind] = mapped_column(OneOf(EvaluationKind))
+    training_id: Mapped[str | None] = mapped_column(ForeignKey("trainings.id"), unique=True)
+    recipe: Mapped[str | None]
+    settings: Mapped[dict[str, Any] | None]
+    seed: Mapped[int | None]
+    arm: Mapped[str | None]
+    test_accuracy: Mapped[float]
+    """Percent, of the best epoch, as the paper reports it."""
+    test_top5: Mapped[float | None]
+    last_test_accuracy: Mapped[float | None]
+    """Percent, of the last epoch."""
+    validation_accuracy: Mapped[float | None]
+    """Percent, the best on the images held out of the training split."""
+    selected_test_accuracy: Mapped[float | None]
+    """Percent, of the epoch that is best by `validation_accuracy`."""
+    parameters: Mapped[int | None]
+    macs: Mapped[int | None]
+    train_seconds: Mapped[float | None]
+    created_at: Mapped[datetime]

@@ -1,0 +1,1 @@
+"""Architectures for other places: pictures, Python files and ONNX models."""

@@ -1,0 +1,37 @@
+"""`/v1/genotypes/{id}/cells.svg`, `/module.py` and `/model.onnx`."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from app.dependencies import ArtifactsIn, Reading
+from app.exports import service
+from app.exports.schemas import ExportIn
+
+router = APIRouter(prefix="/v1", tags=["genotypes"])
+
+
+def _file(media_type: str) -> dict[str, Any]:
+    """How an endpoint that answers with a file is documented."""
+    return {"response_class": Response, "responses": {200: {"content": {media_type: {}}}}}
+
+
+@router.get("/genotypes/{genotype_id}/cells.svg", **_file("image/svg+xml"))
+def get_picture(session: Reading, genotype_id: str) -> Response:
+    """Both cells as a picture."""
+    return Response(service.picture(session, genotype_id), media_type="image/svg+xml")
+
+
+@router.get("/genotypes/{genotype_id}/module.py", **_file("text/x-python"))
+def get_module(session: Reading, genotype_id: str, shape: Annotated[ExportIn, Query()]) -> Response:
+    """The network as a standalone Python file that imports PyTorch alone."""
+    return Response(service.module(session, genotype_id, shape), media_type="text/x-python")
+
+
+@router.get("/genotypes/{genotype_id}/model.onnx", **_file("application/octet-stream"))
+def get_onnx(
+    session: Reading, genotype_id: str, shape: Annotated[ExportIn, Query()], artifacts: ArtifactsIn
+) -> Response:
+    """The network as ONNX: `images` to `logits`, for any batch."""
+    content = service.onnx(session, genotype_id, shape, artifacts)
+    return Response(content, media_type="application/octet-stream")

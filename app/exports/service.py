@@ -1,0 +1,100 @@
+"""Genotypes for other places: a picture, a Python file, an ONNX model."""
+
+from dataclasses import dataclass
+
+import safetensors.torch
+import torch
+from sqlalchemy.orm import Session
+
+from app.artifacts import Artifacts
+from app.datasets import service as datasets
+from app.exports import picture as pictures
+from app.exports.schemas import ExportIn
+from app.genotypes import service
+from app.genotypes.tables import Genotype
+from app.problems import InvalidRequest
+from app.trainings.tables import Training
+from models.datasets.data import DataError, require_size
+from models.exports.export import module_source, onnx_bytes
+from models.genotypes.network import Network
+from models.genotypes.search_space import SEARCH_SPACES
+from models.genotypes.size import NetworkShape
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The network to export: its shape, and whose weights it has, if anyone's."""
+
+    shape: NetworkShape
+    auxiliary: bool = False
+    weights_key: str | None = None
+
+
+def picture(session: Session, genotype_id: str) -> bytes:
+    """Both cells as SVG.
+
+    Raises:
+        NotFound: there is no such genotype.
+    """
+    row = service.get(session, genotype_id)
+    return pictures.draw(service.discrete(row), SEARCH_SPACES[row.search_space], row.name or row.id)
+
+
+def module(session: Session, genotype_id: str, asked: ExportIn) -> str:
+    """The network as a standalone Python file.
+
+    Raises:
+        NotFound: there is no such genotype.
+        InvalidRequest: a shape that does not go together, or a training of something else.
+    """
+    row = service.get(session, genotype_id)
+    exported = _exported(session, row, asked)
+    name = f"{row.name or row.id}, of the search space {row.search_space}"
+    space = SEARCH_SPACES[row.search_space]
+    return module_source(service.discrete(row), space, exported.shape, name, exported.auxiliary)
+
+
+def onnx(session: Session, genotype_id: str, asked: ExportIn, artifacts: Artifacts) -> bytes:
+    """The network as ONNX, with trained weights or fresh ones of seed 0.
+
+    Raises:
+        NotFound: there is no such genotype.
+        InvalidRequest: a shape that does not go together, or a training that has no weights.
+    """
+    row = service.get(session, genotype_id)
+    exported = _exported(session, row, asked)
+    if asked.training_id is not None and exported.weights_key is None:
+        raise InvalidRequest.of("training_id", f"training {asked.training_id} has not ended well, so far")
+    shape, space = exported.shape, SEARCH_SPACES[row.search_space]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = Network(
+            service.discrete(row),
+            space,
+            shape.image_channels,
+            shape.classes,
+            shape.channels,
+            shape.cells,
+            exported.auxiliary,
+        )
+    if exported.weights_key is not None:
+        net.load_state_dict(safetensors.torch.load(artifacts.get(exported.weights_key)))
+    return onnx_bytes(net, shape)
+
+
+def _exported(session: Session, row: Genotype, asked: ExportIn) -> Exported:
+    if asked.training_id is None:
+        shape = NetworkShape(**asked.model_dump(exclude={"training_id"}))
+        try:
+            require_size(shape.image_size, shape.cells)
+        except DataError as error:
+            raise InvalidRequest.of("image_size", str(error)) from None
+        return Exported(shape)
+    training = session.get(Training, asked.training_id)
+    if training is None or training.genotype_id != row.id:
+        raise InvalidRequest.of("training_id", f"there is no training {asked.training_id!r} of {row.id}")
+    dataset, settings = datasets.get(session, training.dataset_id), training.settings
+    shape = NetworkShape(
+        dataset.channels, dataset.image_size, dataset.classes, settings["channels"], settings["cells"]
+    )
+    return Exported(shape, settings["auxiliary"], training.weights_key)

@@ -1,0 +1,1 @@
+"""Generating architectures from a latent space, at once."""

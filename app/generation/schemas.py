@@ -1,0 +1,175 @@
+"""What clients ask of a latent space, and the architectures that they get."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from app.evaluations.tables import EvaluationKind
+from app.genotypes.schemas import GenotypeOut, NetworkIn
+from app.jobs.schemas import Seed
+
+
+class NearIn(BaseModel):
+    """A point to start from: a data set's best point, or a genotype."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset_id: str | None = None
+    genotype_id: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "NearIn":
+        if (self.dataset_id is None) == (self.genotype_id is None):
+            raise ValueError("give exactly one of dataset_id and genotype_id")
+        return self
+
+
+class BetweenIn(BaseModel):
+    """Points between the best points of data sets: at given weights, or in steps from one to the other."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset_ids: list[str] = Field(min_length=2, max_length=10)
+    weights: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = Field(
+        None, description="One for each data set, not all zero; equal by default."
+    )
+    steps: int | None = Field(
+        None, ge=2, le=101, description="So many points from the first of two data sets to the second."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "BetweenIn":
+        if len(set(self.dataset_ids)) < len(self.dataset_ids):
+            raise ValueError("dataset_ids must all differ")
+        if self.weights is not None and self.steps is not None:
+            raise ValueError("give weights or steps, not both")
+        if self.weights is not None and len(self.weights) != len(self.dataset_ids):
+            raise ValueError(
+                f"weights must be one for each data set: {len(self.dataset_ids)}, not {len(self.weights)}"
+            )
+        if self.weights is not None and sum(self.weights) == 0:
+            raise ValueError("weights must not all be zero")
+        if self.steps is not None and len(self.dataset_ids) != 2:
+            raise ValueError("steps go between two data sets")
+        return self
+
+
+class RangeIn(BaseModel):
+    """From `min` to `max`, both included."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    min: int | None = Field(None, ge=0, le=2**62)
+    max: int | None = Field(None, ge=0, le=2**62)
+
+
+class ConstraintsIn(BaseModel):
+    """What generated architectures must keep to."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    parameters: RangeIn = RangeIn()
+    macs: RangeIn = Field(RangeIn(), description="Multiply-accumulates of one image.")
+    depth: RangeIn = Field(RangeIn(), description="Operations on the longest path through a cell.")
+    operations: dict[str, RangeIn] = Field(
+        {}, description="By operation: how many edges of both cells have it."
+    )
+    network: NetworkIn = NetworkIn()
+
+
+DEFAULT_GAMMA = 0.1
+"""How far from a point architectures are drawn unless the request says otherwise."""
+
+Gamma = Annotated[
+    float, Field(ge=0, le=1, description="How far from the point, as a share of the box that members span.")
+]
+
+
+class DrawIn(BaseModel):
+    """What all requests for generated architectures have in common."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seed: Seed = 0
+    unique: bool = Field(False, description="Leaves out what repeats an earlier item or a member.")
+    constraints: ConstraintsIn | None = None
+
+
+class GenerateIn(DrawIn):
+    """What to generate: near a point, between points, at random, or for a data set."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"near": {"dataset_id": "ds_…"}, "gamma": 0.1, "count": 3, "seed": 1}]
+        },
+    )
+
+    near: NearIn | None = None
+    between: BetweenIn | None = None
+    random: Literal["uniform", "prior"] | None = Field(
+        None, description="Uniform over the box that the members span, or standard normal."
+    )
+    for_dataset: str | None = Field(
+        None, description="A data set; the start is the best point of the nearest one that has any."
+    )
+    gamma: Gamma = DEFAULT_GAMMA
+    count: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _one_start(self) -> "GenerateIn":
+        starts = (self.near, self.between, self.random, self.for_dataset)
+        if sum(start is not None for start in starts) != 1:
+            raise ValueError("give exactly one of near, between, random and for_dataset")
+        if self.random is not None and "gamma" in self.model_fields_set:
+            raise ValueError("gamma does not go with random")
+        return self
+
+
+class PointOut(BaseModel):
+    """A start point: the latent of a genotype."""
+
+    dataset_id: str | None = Field(None, description="Whose best point it is.")
+    genotype_id: str
+    test_accuracy: float | None = Field(None, description="Percent, of the best point on its data set.")
+    evaluation_kind: EvaluationKind | None = Field(None, description="How that was measured.")
+    member: bool = Field(description="Whether it is a member of the space.")
+
+
+class NearestOut(BaseModel):
+    """Which data set was picked for another, and why."""
+
+    for_dataset: str
+    dataset_id: str
+    name: str
+    distance: float
+    reason: str
+
+
+class StartOut(BaseModel):
+    """Where generation started."""
+
+    kind: Literal["near", "between", "uniform", "prior"]
+    points: list[PointOut] = Field([], description="None for a random start.")
+    weights: list[list[float]] | None = Field(
+        None, description="For `between`: of the points, a row for each place between them."
+    )
+    nearest: NearestOut | None = None
+
+
+class GenerateOut(BaseModel):
+    """New architectures."""
+
+    latent_space_id: str
+    start: StartOut
+    gamma: float | None
+    seed: int
+    sampled: int = Field(description="Latents drawn.")
+    duplicates: int = Field(
+        description="Of those within the limits, how many repeat an earlier one or a member."
+    )
+    rejected_by_constraints: int
+    repaired: int = Field(description="Whose scores were no legal genotype as they stood.")
+    seconds: float
+    note: str | None = Field(None, description="Why there are fewer items than asked for, if there are.")
+    warnings: list[str] = Field(description="What was chosen or assumed for this request.")
+    items: list[GenotypeOut]

@@ -1,0 +1,243 @@
+"""Generating architectures from a latent space: at once, and stored with where they came from."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from sqlalchemy import insert
+from sqlalchemy.orm import Session
+
+from app.artifacts import Artifacts
+from app.database import Database, new_ids, now
+from app.datasets.neighbors import neighbors
+from app.generation import starts
+from app.generation.schemas import ConstraintsIn, GenerateIn, GenerateOut, RangeIn, StartOut
+from app.genotypes import service as genotypes
+from app.genotypes.schemas import GenotypeOut
+from app.genotypes.tables import Genotype, Origin
+from app.latent_spaces import service as latent_spaces
+from app.latent_spaces.opened import OpenSpace, open_space
+from app.problems import InvalidRequest
+from app.settings import Settings
+from models.datasets.data import DataError, require_size
+from models.generation import generate as generation
+from models.genotypes import genotype as forms
+from models.genotypes.constraints import ConstraintError, Constraints, Range
+from models.genotypes.search_space import SearchSpace
+from models.genotypes.size import NetworkShape, count_macs, count_parameters
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What was generated, not yet stored.
+
+    Args:
+        answer: all of the answer but its items.
+        rows: of the table of genotypes.
+    """
+
+    answer: GenerateOut
+    rows: list[dict[str, Any]]
+
+
+def generate_from_newest(
+    database: Database, search_space: str, request: GenerateIn, settings: Settings, artifacts: Artifacts
+) -> dict[str, Any]:
+    """New genotypes from the newest trained space of a search space, else from its ready space.
+
+    Returns:
+        as `generate`; a warning says which space was taken.
+
+    Raises:
+        InvalidRequest: no such search space, or as `generate`.
+    """
+    with database.session(reads_only=True) as session:
+        space, choice = latent_spaces.newest(session, search_space)
+    answer = generate(database, space.id, request, settings, artifacts)
+    return {**answer, "warnings": [choice, *answer["warnings"]]}
+
+
+def generate(
+    database: Database, space_id: str, request: GenerateIn, settings: Settings, artifacts: Artifacts
+) -> dict[str, Any]:
+    """New genotypes from a latent space, stored with where they came from.
+
+    Returns:
+        the fields of `GenerateOut`; plain values, as there can be thousands of items.
+
+    Raises:
+        NotFound, Conflict: no such space, or one that is still training.
+        InvalidRequest: a count over the limit, a start that is not there, or limits that cannot be met.
+    """
+    began = time.perf_counter()
+    made = draft(database, space_id, request, settings, artifacts)
+    with database.session() as session:
+        store(session, made)
+        session.commit()
+    made.answer.seconds = time.perf_counter() - began
+    items = [{name: row[name] for name in GenotypeOut.model_fields} for row in made.rows]
+    return {**made.answer.model_dump(), "items": items}
+
+
+def store(session: Session, made: Draft) -> None:
+    """Adds the genotypes of a draft, not yet committed."""
+    if made.rows:
+        session.execute(insert(Genotype.__table__), made.rows)  # type: ignore[arg-type]
+
+
+def draft(
+    database: Database, space_id: str, request: GenerateIn, settings: Settings, artifacts: Artifacts
+) -> Draft:
+    """New genotypes from a latent space, not yet stored.
+
+    Raises:
+        NotFound, Conflict, InvalidRequest: as `generate`.
+    """
+    if request.count > settings.max_generate:
+        raise InvalidRequest.of("count", f"must be at most {settings.max_generate} (got {request.count})")
+    with database.session(reads_only=True) as session:
+        space = open_space(session, space_id, artifacts)
+    constraints = _constraints(request.constraints, space.space)
+    known = []
+    if request.for_dataset is not None:  # measures distances, and holds no session while it does
+        known = neighbors(database, request.for_dataset, settings, artifacts, "for_dataset")
+    with database.session(reads_only=True) as session:
+        start = starts.find(session, space, request, known)
+    gamma = None
+    generator = torch.Generator().manual_seed(request.seed)
+    if start.points is not None:
+        gamma = request.gamma
+        draw = generation.near(start.points, space.box, gamma, generator)
+    else:
+        draws = {"uniform": generation.uniform, "prior": generation.prior}
+        draw = draws[start.shown.kind](space.box, generator)
+    found = generation.generate(space.net, draw, request.count, space.members, constraints, request.unique)
+    rows = _rows(space, found, start.shown, gamma, request)
+    answer = GenerateOut(
+        latent_space_id=space_id,
+        start=start.shown,
+        gamma=gamma,
+        seed=request.seed,
+        sampled=found.sampled,
+        duplicates=found.duplicates,
+        rejected_by_constraints=found.rejected,
+        repaired=found.repaired,
+        seconds=0.0,
+        note=_note(len(rows), found, request),
+        warnings=_warnings(space),
+        items=[],
+    )
+    return Draft(answer, rows)
+
+
+def _warnings(space: OpenSpace) -> list[str]:
+    if space.spanned_by_members:
+        return []
+    return [
+        f"the ready space has {len(space.genotype_ids)} known genotypes, too few to span the box that is "
+        "drawn from; it is that of random genotypes until two are registered, published or searched"
+    ]
+
+
+def _constraints(asked: ConstraintsIn | None, space: SearchSpace) -> Constraints | None:
+    """The limits in the form of `models`.
+
+    Raises:
+        InvalidRequest: naming a limit that nothing can meet.
+    """
+    if asked is None:
+        return None
+    constraints = Constraints(
+        _range(asked.parameters),
+        _range(asked.macs),
+        _range(asked.depth),
+        {name: _range(allowed) for name, allowed in asked.operations.items()},
+        NetworkShape(**asked.network.model_dump()),
+    )
+    try:
+        require_size(asked.network.image_size, asked.network.cells)
+        constraints.require_possible(space)
+    except DataError as error:
+        raise InvalidRequest.of("constraints.network.image_size", str(error)) from None
+    except ConstraintError as error:
+        raise InvalidRequest.of(f"constraints.{error.field}", error.detail) from None
+    return constraints
+
+
+def _range(asked: RangeIn) -> Range:
+    return Range(asked.min, asked.max)
+
+
+def _rows(
+    space: OpenSpace,
+    found: generation.Generated,
+    start: StartOut,
+    gamma: float | None,
+    request: GenerateIn,
+) -> list[dict[str, Any]]:
+    search_space = space.space
+    parameters = count_parameters(found.genotypes, search_space).tolist()
+    macs = count_macs(found.genotypes, search_space).tolist()
+    sources = _sources(found, search_space, start, gamma, request)
+    latents = found.sample.latents.float().contiguous().numpy()
+    made, origin = now(), Origin.GENERATED if start.points else Origin.RANDOM
+    ids = new_ids(genotypes.PREFIX, len(found.genotypes))
+    return [
+        {
+            "id": ids[i],
+            "search_space": search_space.name,
+            "origin": origin,
+            "name": None,
+            "dataset_id": None,
+            "genotype": form,
+            "continuous": None,
+            "digest": digest,
+            "parameters": parameters[i],
+            "macs": macs[i],
+            "source": sources[i],
+            "latent_space_id": space.row.id,
+            "latent": latents[i].tobytes(),
+            "created_at": made,
+        }
+        for i, (form, digest) in enumerate(forms.described(found.genotypes, search_space))
+    ]
+
+
+def _sources(
+    found: generation.Generated,
+    search_space: SearchSpace,
+    start: StartOut,
+    gamma: float | None,
+    request: GenerateIn,
+) -> list[dict[str, Any]]:
+    """Of each genotype, all that made it."""
+    shared: dict[str, Any] = {"kind": start.kind, "gamma": gamma, "seed": request.seed}
+    if start.points:
+        shared["points"] = [point.model_dump(exclude_none=True) for point in start.points]
+    if start.nearest is not None:
+        shared["nearest"] = start.nearest.model_dump()
+    sources: list[dict[str, Any]] = [dict(shared) for _ in range(len(found.genotypes))]
+    if found.sample.directions is not None:
+        for source, up in zip(sources, (found.sample.directions > 0).flatten(1).tolist(), strict=True):
+            source["direction"] = "".join("+" if sign else "-" for sign in up)
+    if start.weights is not None and found.sample.points is not None:
+        for source, place in zip(sources, found.sample.points.tolist(), strict=True):
+            source["weights"] = start.weights[place]
+    if request.constraints is not None:
+        network = request.constraints.network.model_dump()
+        shape = NetworkShape(**network)
+        sizes = (count(found.genotypes, search_space, shape) for count in (count_parameters, count_macs))
+        for source, parameters, macs in zip(sources, *(size.tolist() for size in sizes), strict=True):
+            source["network"] = {**network, "parameters": parameters, "macs": macs}
+    return sources
+
+
+def _note(items: int, found: generation.Generated, request: GenerateIn) -> str | None:
+    if items == request.count:
+        return None
+    wanted = " and ".join(
+        (["within the limits"] if request.constraints is not None else [])
+        + (["new"] if request.unique else [])
+    )
+    return f"only {items} of {request.count} found: of {found.sampled} drawn no more were {wanted}"

@@ -1,0 +1,98 @@
+"""Genotypes by their evaluations: a data set's best point and leaderboard, and best accuracies."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Select, case, exists, func, select
+from sqlalchemy.orm import Session, aliased
+
+from app.datasets import service as datasets
+from app.datasets.tables import Dataset
+from app.evaluations.tables import Evaluation, EvaluationKind
+from app.genotypes.tables import Genotype
+
+
+def best_point(session: Session, search_space: str, dataset_id: str) -> tuple[Genotype, Evaluation] | None:
+    """The genotype with the highest evaluation on a data set, if it has any.
+
+    A retrained or reported accuracy comes before a supernet's, which counts only while there is no other.
+    """
+    order = case((Evaluation.kind == EvaluationKind.SEARCH, 1), else_=0)
+    query = (
+        select(Genotype, Evaluation)
+        .join(Evaluation, Evaluation.genotype_id == Genotype.id)
+        .where(Evaluation.dataset_id == dataset_id, Genotype.search_space == search_space)
+        .order_by(order, Evaluation.test_accuracy.desc(), Evaluation.id)
+        .limit(1)
+    )
+    row = session.execute(query).first()
+    return (row[0], row[1]) if row is not None else None
+
+
+def leaderboard(
+    session: Session, dataset_id: str, origin: str | None, arm: str | None, recipe: str | None
+) -> Select[*tuple[Any, ...]]:
+    """A data set's evaluations with their genotypes; a supernet's own accuracies are not among them.
+
+    The last column tells which are on the Pareto front of the selection: no other is at least as
+    accurate and as small, and better in one of both.
+
+    Raises:
+        NotFound: there is no such data set.
+    """
+    datasets.get(session, dataset_id)
+    query = (
+        select(Evaluation, Genotype.name, Genotype.origin)
+        .outerjoin(Genotype, Genotype.id == Evaluation.genotype_id)
+        .where(Evaluation.dataset_id == dataset_id, Evaluation.kind != EvaluationKind.SEARCH)
+    )
+    if origin is not None:
+        query = query.where(
+            Evaluation.reference.is_not(None) if origin == "reference" else Genotype.origin == origin
+        )
+    if arm is not None:
+        query = query.where(Evaluation.arm == arm)
+    if recipe is not None:
+        query = query.where(Evaluation.recipe == recipe)
+    ids = query.with_only_columns(Evaluation.id, Evaluation.test_accuracy, Evaluation.parameters).subquery()
+    better = aliased(ids)
+    beaten = exists().where(
+        better.c.test_accuracy >= Evaluation.test_accuracy,
+        better.c.parameters <= Evaluation.parameters,
+        (better.c.test_accuracy > Evaluation.test_accuracy) | (better.c.parameters < Evaluation.parameters),
+    )
+    return query.add_columns((Evaluation.parameters.is_not(None) & ~beaten).label("pareto"))
+
+
+SORTS: dict[str, tuple[Any, bool]] = {
+    "accuracy": (Evaluation.test_accuracy, True),
+    "top5": (func.coalesce(Evaluation.test_top5, 0.0), True),
+    "selected": (func.coalesce(Evaluation.selected_test_accuracy, 0.0), True),
+    "parameters": (func.coalesce(Evaluation.parameters, 2**62), False),
+    "macs": (func.coalesce(Evaluation.macs, 2**62), False),
+    "train_seconds": (func.coalesce(Evaluation.train_seconds, 1e18), False),
+}
+"""What a leaderboard can be sorted by, and whether the largest comes first; what is not known comes last."""
+
+
+def accuracies_by_dataset(session: Session, ids: Sequence[str]) -> dict[str, dict[str, float]]:
+    """By data set's name and genotype, the best trained or reported accuracy."""
+    query = (
+        select(Dataset.name, Evaluation.genotype_id, func.max(Evaluation.test_accuracy))
+        .join(Dataset, Dataset.id == Evaluation.dataset_id)
+        .where(Evaluation.kind != EvaluationKind.SEARCH, Evaluation.genotype_id.in_(ids))
+        .group_by(Dataset.name, Evaluation.genotype_id)
+    )
+    found: dict[str, dict[str, float]] = {}
+    for dataset, genotype_id, accuracy in session.execute(query):
+        found.setdefault(dataset, {})[str(genotype_id)] = accuracy
+    return found
+
+
+def best_accuracies(session: Session, ids: Sequence[str]) -> dict[str, float]:
+    """By genotype, the best trained or reported accuracy on any data set; without those that have none."""
+    best: dict[str, float] = {}
+    for found in accuracies_by_dataset(session, ids).values():
+        for genotype_id, accuracy in found.items():
+            best[genotype_id] = max(accuracy, best.get(genotype_id, 0.0))
+    return best

@@ -1,0 +1,41 @@
+"""How an endpoint answers a request that started jobs."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import BackgroundTasks, Depends, Response
+from sqlalchemy.orm import Session
+
+from app.dependencies import SettingsIn
+from app.jobs import queue, service
+from app.jobs.schemas import JobOut
+from app.jobs.tables import Job
+
+RETRY_AFTER = "1"
+"""Seconds after which a started job is worth asking for."""
+
+
+class Starter:
+    """Answers a request that started jobs: sends their ids, and sets the headers of a 202."""
+
+    def __init__(self, settings: SettingsIn, background: BackgroundTasks, response: Response) -> None:
+        self.settings, self.background, self.response = settings, background, response
+
+    def start(self, session: Session, jobs: Sequence[Job]) -> list[JobOut]:
+        """Sends committed jobs, and answers with them."""
+        self.send(jobs)
+        return self.accept(session, jobs)
+
+    def send(self, jobs: Sequence[Job]) -> None:
+        """Sends committed jobs after the answer is out, so that a slow broker delays nobody."""
+        for job in jobs:
+            self.background.add_task(queue.send, self.settings.broker_url, job.id)
+
+    def accept(self, session: Session, jobs: Sequence[Job]) -> list[JobOut]:
+        """Answers with jobs; `Location` is the first's."""
+        self.response.headers["Location"] = f"/v1/jobs/{jobs[0].id}"
+        self.response.headers["Retry-After"] = RETRY_AFTER
+        return service.shown(session, jobs)
+
+
+StarterIn = Annotated[Starter, Depends(Starter)]

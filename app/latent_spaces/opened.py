@@ -1,0 +1,189 @@
+"""Trained latent spaces held in memory: what encoding, generating and drawing maps need of one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+from torch import Tensor
+
+from app.artifacts import Artifacts
+from app.genotypes import service as genotypes
+from app.genotypes.tables import Genotype, Origin
+from app.latent_spaces.tables import LatentMember, LatentSpace
+from app.problems import Conflict, InvalidRequest, NotFound
+from models.genotypes import genotype as forms
+from models.genotypes import graph as graphs
+from models.genotypes.search_space import SEARCH_SPACES, SearchSpace
+from models.latent_spaces import ready
+from models.latent_spaces.stored import load_weights
+from models.latent_spaces.vgae import VGAE, LatentRecipe, encode
+
+KEPT = 16
+"""Spaces held in memory, the last used."""
+
+KNOWN = (Origin.SEARCHED, Origin.PUBLISHED, Origin.REGISTERED)
+"""Of the genotypes that are members of a ready space; what was generated from it spans no box."""
+
+
+@dataclass(frozen=True)
+class OpenSpace:
+    """A trained latent space with its network and the latents of its members.
+
+    Args:
+        row: of the table.
+        space: its search space.
+        net: its VGAE, on the CPU.
+        genotype_ids: the members, in their order.
+        members: their genotypes, int64 in the form of `genotype.to_tensor`.
+        latents: their means, `[members, nodes, latent dimension]`.
+        box: latents of which the smallest and largest coordinates span the box of equation 8: those of the
+            members, or in a ready space with fewer than two, the corners that it came with.
+    """
+
+    row: LatentSpace
+    space: SearchSpace
+    net: VGAE
+    genotype_ids: Sequence[str]
+    members: Tensor
+    latents: Tensor
+    box: Tensor
+
+    @property
+    def spanned_by_members(self) -> bool:
+        """Whether the box is that of the members."""
+        return self.box is self.latents
+
+    def encode(self, rows: Sequence[Genotype], field: str) -> Tensor:
+        """The means of genotypes, `[genotypes, nodes, latent dimension]`, without training.
+
+        Raises:
+            InvalidRequest: a genotype is of another search space; the message names its place in `field`.
+        """
+        for position, row in enumerate(rows):
+            self.require_same_space(row, f"{field}[{position}]")
+        return encode(self.net, graph_of(rows, self.row))
+
+    def latent_of(self, row: Genotype, field: str) -> tuple[Tensor, bool]:
+        """The mean of one genotype, `[nodes, latent dimension]`, and whether it is a member.
+
+        Raises:
+            InvalidRequest: it is of another search space; the message names `field`.
+        """
+        self.require_same_space(row, field)
+        if row.id in self.genotype_ids:
+            return self.latents[self.genotype_ids.index(row.id)], True
+        return encode(self.net, graph_of([row], self.row))[0], False
+
+    def require_same_space(self, row: Genotype, field: str) -> None:
+        """Raises `InvalidRequest`, naming the field, for a genotype of another search space."""
+        if row.search_space != self.row.search_space:
+            raise InvalidRequest.of(
+                field,
+                f"is of the search space {row.search_space!r}; "
+                f"this latent space is of {self.row.search_space!r}",
+            )
+
+
+_opened: dict[tuple[str, str], OpenSpace] = {}  # the last used last
+_lock = Lock()
+
+
+def open_space(session: Session, space_id: str, artifacts: Artifacts) -> OpenSpace:
+    """A trained latent space, from memory if it was opened before and has the same members.
+
+    Args:
+        session: reads the space and its members.
+        space_id: which.
+        artifacts: where the weights of trained spaces are.
+
+    Raises:
+        NotFound: there is no such space.
+        Conflict: it is still training.
+    """
+    row = session.get(LatentSpace, space_id)
+    if row is None:
+        raise NotFound(f"there is no latent space {space_id!r}")
+    if not row.ready:
+        raise Conflict(f"latent space {row.id} is not trained; its job is {row.job_id}")
+    key = (row.id, _version(session, row))
+    with _lock:
+        known = _opened.pop(key, None)
+    found = known or _load(session, row, artifacts)
+    with _lock:
+        _opened[key] = found
+        while len(_opened) > KEPT:
+            del _opened[next(iter(_opened))]
+    return found
+
+
+def member_ids(session: Session, row: LatentSpace) -> list[str]:
+    """The ids of a space's members, in their order."""
+    if row.shipped:
+        return list(session.scalars(_known(row).with_only_columns(Genotype.id).order_by(Genotype.id)))
+    query = select(LatentMember.genotype_id).where(LatentMember.latent_space_id == row.id)
+    return list(session.scalars(query.order_by(LatentMember.position)))
+
+
+def member_count(session: Session, row: LatentSpace) -> int:
+    """How many members a space has; those of a ready space are all genotypes that are known."""
+    if not row.shipped:
+        return row.member_count
+    return session.scalar(_known(row).with_only_columns(func.count())) or 0
+
+
+def graph_of(rows: Sequence[Genotype], latent_space: LatentSpace) -> graphs.Graph:
+    """Genotypes as graphs, in the form that the space takes: continuous where both are, else discrete."""
+    space = SEARCH_SPACES[latent_space.search_space]
+    graph = graphs.from_tensor(forms.to_tensor([genotypes.discrete(row) for row in rows], space), space)
+    soft = [i for i, row in enumerate(rows) if row.continuous is not None]
+    if latent_space.form == "continuous" and soft:
+        weights = [forms.continuous_from_dict(rows[i].continuous or {}, space) for i in soft]
+        continuous = graphs.from_continuous(weights, space)
+        graph.adjacency[soft], graph.operations[soft] = continuous.adjacency, continuous.operations
+    return graph
+
+
+def to_bytes(z: Tensor) -> bytes:
+    """A latent as the database keeps it: float32, row by row."""
+    return z.detach().cpu().float().contiguous().numpy().tobytes()
+
+
+def from_bytes(stored: Sequence[bytes | None], nodes: int) -> Tensor:
+    """Latents from the database, `[latents, nodes, latent dimension]`; what is null is left out."""
+    kept = [z for z in stored if z is not None]
+    flat = np.frombuffer(b"".join(kept), dtype=np.float32).copy()
+    return torch.from_numpy(flat).reshape(len(kept), nodes, -1)
+
+
+def _version(session: Session, row: LatentSpace) -> str:
+    """Differs when the members do: those of a trained space never change."""
+    if not row.shipped:
+        return ""
+    count, last = session.execute(_known(row).with_only_columns(func.count(), func.max(Genotype.id))).one()
+    return f"{count} {last}"
+
+
+def _known(row: LatentSpace) -> Select[*tuple[Any, ...]]:
+    return select(Genotype).where(Genotype.search_space == row.search_space, Genotype.origin.in_(KNOWN))
+
+
+def _load(session: Session, row: LatentSpace, artifacts: Artifacts) -> OpenSpace:
+    space = SEARCH_SPACES[row.search_space]
+    ids = member_ids(session, row)
+    members = genotypes.get_many(session, ids, "genotype_ids")
+    tensor = forms.to_tensor([genotypes.discrete(member) for member in members], space)
+    if row.shipped:
+        net, corners = ready.load(space)
+        latents = encode(net, graph_of(members, row)) if members else corners[:0]
+        return OpenSpace(row, space, net, ids, tensor, latents, latents if len(ids) > 1 else corners)
+    assert row.artifact_key is not None
+    net = VGAE(space, LatentRecipe(**row.settings))
+    load_weights(net, artifacts.get_tensors(row.artifact_key))
+    query = select(LatentMember.mu).where(LatentMember.latent_space_id == row.id)
+    latents = from_bytes(list(session.scalars(query.order_by(LatentMember.position))), space.nodes)
+    return OpenSpace(row, space, net, ids, tensor, latents, latents)

@@ -1,0 +1,27 @@
+"""Every module that defines tables.
+
+Whoever opens the database imports this one (the server, workers, the processes of a training, migrations),
+so that the metadata knows all tables whatever else the process has imported.
+"""
+
+from app import idempotency
+from app.datasets import tables as datasets
+from app.evaluations import tables as evaluations
+from app.experiments import tables as experiments
+from app.genotypes import tables as genotypes
+from app.jobs import tables as jobs
+from app.latent_spaces import tables as latent_spaces
+from app.searches import tables as searches
+from app.trainings import tables as trainings
+
+MODULES = (
+    datasets,
+    evaluations,
+    experiments,
+    genotypes,
+    idempotency,
+    jobs,
+    latent_spaces,
+    searches,
+    trainings,
+)

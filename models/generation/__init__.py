@@ -1,0 +1,1 @@
+"""New genotypes from a latent space."""

@@ -1,0 +1,1 @@
+"""Genotypes: what they are drawn from, their graphs, their networks and their sizes."""

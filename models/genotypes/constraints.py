@@ -1,0 +1,101 @@
+"""Limits on generated genotypes: parameters, multiply-accumulates, depth and counts of operations."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from models.genotypes.search_space import CELLS, SearchSpace
+from models.genotypes.size import (
+    STANDARD_NETWORK,
+    NetworkShape,
+    count_macs,
+    count_parameters,
+    depth,
+    mac_costs,
+    parameter_costs,
+)
+
+
+class ConstraintError(ValueError):
+    """Limits that no genotype can meet.
+
+    Args:
+        field: which one, as `parameters` or `operations.skip_connect`.
+        detail: what would be right.
+    """
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(f"{field}: {detail}")
+        self.field, self.detail = field, detail
+
+
+@dataclass(frozen=True)
+class Range:
+    """From `min` to `max`, both included; `None` for no end."""
+
+    min: int | None = None
+    max: int | None = None
+
+    def holds(self, values: Tensor) -> Tensor:
+        """Boolean: which of the values are inside."""
+        inside = torch.ones_like(values, dtype=torch.bool)
+        if self.min is not None:
+            inside &= values >= self.min
+        if self.max is not None:
+            inside &= values <= self.max
+        return inside
+
+    def require_within(self, field: str, least: int, most: int) -> None:
+        """Raises `ConstraintError` unless some value from `least` to `most` is inside."""
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ConstraintError(field, f"min ({self.min}) is over max ({self.max})")
+        if (self.min is not None and self.min > most) or (self.max is not None and self.max < least):
+            raise ConstraintError(field, f"no genotype can meet it; they go from {least} to {most}")
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """What generated genotypes must keep to.
+
+    Args:
+        parameters, macs: of the network of `shape`.
+        depth: operations on the longest path through a cell, the larger of both.
+        operations: by name, the count in both cells together.
+        shape: the network of which parameters and multiply-accumulates are counted.
+    """
+
+    parameters: Range = Range()
+    macs: Range = Range()
+    depth: Range = Range()
+    operations: Mapping[str, Range] = field(default_factory=dict)
+    shape: NetworkShape = STANDARD_NETWORK
+
+    def met_by(self, genotypes: Tensor, space: SearchSpace) -> Tensor:
+        """Boolean `[batch]`: which genotypes, in the form of `genotype.to_tensor`, keep to all of it."""
+        met = self.parameters.holds(count_parameters(genotypes, space, self.shape))
+        met &= self.macs.holds(count_macs(genotypes, space, self.shape))
+        met &= self.depth.holds(depth(genotypes, space))
+        for name, allowed in self.operations.items():
+            met &= allowed.holds((genotypes[..., 0] == space.operation(name)).sum((1, 2, 3)))
+        return met
+
+    def require_possible(self, space: SearchSpace) -> None:
+        """Raises `ConstraintError` for a limit that no genotype of the space meets."""
+        self.parameters.require_within("parameters", *parameter_costs(space, self.shape).bounds(space))
+        self.macs.require_within("macs", *mac_costs(space, self.shape).bounds(space))
+        self.depth.require_within("depth", 1, space.intermediates)
+        edges = len(CELLS) * space.intermediates * space.predecessors
+        for name, allowed in self.operations.items():
+            if name not in space.operations or name == "none":
+                names = ", ".join(space.operations[index] for index in space.choices)
+                raise ConstraintError(f"operations.{name}", f"unknown operation; must be one of {names}")
+            allowed.require_within(f"operations.{name}", 0, edges)
+        needed = sum(allowed.min or 0 for allowed in self.operations.values())
+        if needed > edges:
+            raise ConstraintError("operations", f"ask for {needed} operations; a genotype has {edges} edges")
+        if len(self.operations) == len(space.choices):
+            room = sum(edges if r.max is None else r.max for r in self.operations.values())
+            if room < edges:
+                raise ConstraintError("operations", f"allow {room} operations; a genotype has {edges} edges")

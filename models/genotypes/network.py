@@ -1,0 +1,173 @@
+"""The network that a genotype describes."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.genotypes.genotype import Genotype
+from models.genotypes.operations import OPERATIONS, FactorizedReduce, ReLUConvBN
+from models.genotypes.search_space import SearchSpace
+
+STEM_MULTIPLIER = 3
+
+
+def reduction_cells(cells: int) -> set[int]:
+    """The positions of the reduction cells, at one and two thirds of the depth."""
+    return {cells // 3, 2 * cells // 3} - {0}
+
+
+def smallest_image(cells: int) -> int:
+    """The smallest image size in pixels that leaves every reduction cell at least 2 x 2 pixels."""
+    return 1 << len(reduction_cells(cells))
+
+
+def read_together(x: Tensor, readers: list[nn.Module]) -> list[Tensor]:
+    """The output of every reader of `x`; pointwise convolutions read it as one.
+
+    The outputs of cells are the largest tensors of a network, and most are read by two cells: so they
+    pass through memory once, and so does their gradient.
+    """
+    pointwise = [reader for reader in readers if isinstance(reader, ReLUConvBN)]
+    if len(pointwise) < 2:
+        return [reader(x) for reader in readers]
+    weights: list[Tensor] = [reader.get_parameter("1.weight") for reader in pointwise]
+    parts = list(F.conv2d(F.relu(x), torch.cat(weights)).split([len(weight) for weight in weights], dim=1))
+    return [
+        reader[2](_whole(parts.pop(0))) if isinstance(reader, ReLUConvBN) else reader(x) for reader in readers
+    ]
+
+
+def _whole(part: Tensor) -> Tensor:
+    """Some channels, laid out as a tensor of their own; compiled code needs no copy."""
+    if torch.compiler.is_compiling():
+        return part
+    return part.contiguous(memory_format=torch.channels_last)
+
+
+class Cell(nn.Module):
+    """One cell: two operations summed into each intermediate node of preprocessed inputs, concat.
+
+    Its inputs are preprocessed by who made them, see `Network.forward`.
+    """
+
+    def __init__(
+        self,
+        edges: tuple[tuple[str, int], ...],
+        space: SearchSpace,
+        inputs: tuple[int, int],
+        channels: int,
+        reduction: bool,
+        reduction_before: bool,
+    ) -> None:
+        super().__init__()
+        before = FactorizedReduce if reduction_before else ReLUConvBN
+        self.preprocess = nn.ModuleList([before(inputs[0], channels), ReLUConvBN(inputs[1], channels)])
+        self.predecessors = [predecessor for _, predecessor in edges]
+        self.per_node = space.predecessors
+        self.operations = nn.ModuleList(
+            OPERATIONS[name](channels, 2 if reduction and predecessor < space.inputs else 1, True)
+            for name, predecessor in edges
+        )
+
+    def forward(self, s0: Tensor, s1: Tensor, drop_path: float) -> Tensor:
+        states = [s0, s1]
+        inputs = len(states)
+        for first in range(0, len(self.predecessors), self.per_node):
+            into = range(first, first + self.per_node)
+            out, *others = (self._edge(e, states, drop_path) for e in into)
+            states.append(sum(others, start=out))
+        return torch.cat(states[inputs:], dim=1)
+
+    def _edge(self, edge: int, states: list[Tensor], drop_path: float) -> Tensor:
+        operation = self.operations[edge]
+        out: Tensor = operation(states[self.predecessors[edge]])
+        if self.training and drop_path > 0 and not isinstance(operation, nn.Identity):
+            keep = torch.rand(len(out), 1, 1, 1, device=out.device) >= drop_path
+            out = out * keep / (1 - drop_path)
+        return out
+
+
+class AuxiliaryHead(nn.Sequential):
+    """A second classifier two thirds down, for training only (Liu et al., 2019, appendix A.2.1).
+
+    Its first pooling adapts to 2 x 2, so that any image size can have one.
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__(
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Conv2d(channels, 128, 1, bias=False),
+            nn.BatchNorm2d(128),
+            nn.ReLU(),
+            nn.Conv2d(128, 768, 2, bias=False),
+            nn.BatchNorm2d(768),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(768, classes),
+        )
+
+
+class Network(nn.Module):
+    """Stacked cells of a genotype between a convolutional stem and a linear classifier.
+
+    Args:
+        genotype: which cells.
+        space: its search space.
+        image_channels: channels of the images.
+        classes: outputs.
+        channels: channels of the first cells; doubled by each reduction cell.
+        cells: how many cells, two of them reduction cells (one below three cells).
+        auxiliary: adds the auxiliary head.
+        drop_path: probability of dropping an edge of a sample, in training.
+    """
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        space: SearchSpace,
+        image_channels: int,
+        classes: int,
+        channels: int,
+        cells: int,
+        auxiliary: bool = False,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.drop_path = drop_path
+        width = STEM_MULTIPLIER * channels
+        self.stem = nn.Sequential(
+            nn.Conv2d(image_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+        )
+        self.cells = nn.ModuleList()
+        reductions, inputs = reduction_cells(cells), (width, width)
+        for position in range(cells):
+            reduction = position in reductions
+            channels *= 2 if reduction else 1
+            edges = genotype.reduce if reduction else genotype.normal
+            self.cells.append(Cell(edges, space, inputs, channels, reduction, position - 1 in reductions))
+            inputs = (inputs[1], space.intermediates * channels)
+            if position == 2 * cells // 3:
+                auxiliary_channels = inputs[1]
+        self.auxiliary_after = 2 * cells // 3
+        self.auxiliary = AuxiliaryHead(auxiliary_channels, classes) if auxiliary else None
+        self.classifier = nn.Linear(inputs[1], classes)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits `[batch, classes]`, and those of the auxiliary head in training if there is one."""
+        out = self.stem(images)
+        auxiliary = None
+        # preprocessed, of the cells to come
+        inputs = read_together(out, [self.cells[0].get_submodule("preprocess.0"), *self._readers(-1)])
+        for position, cell in enumerate(self.cells):
+            out = cell(*inputs[:2], self.drop_path)
+            inputs = [*inputs[2:], *read_together(out, self._readers(position))]
+            if self.training and self.auxiliary is not None and position == self.auxiliary_after:
+                auxiliary = self.auxiliary(out)
+        pooled = F.adaptive_avg_pool2d(out, 1).flatten(1)
+        return self.classifier(pooled), auxiliary
+
+    def _readers(self, position: int) -> list[nn.Module]:
+        """What preprocesses the output of a cell, or at -1 of the stem, for the two cells after it."""
+        following = list(self.cells[position + 1 : position + 3])
+        return [cell.get_submodule(f"preprocess.{1 - i}") for i, cell in enumerate(following)]

@@ -1,0 +1,1 @@
+"""Latent spaces: the graph auto-encoder, its training, and what its directions mean."""

@@ -1,0 +1,172 @@
+"""Genotypes in every form, and what is refused."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.genotypes import genotype as forms
+from models.genotypes.genotype import (
+    Genotype,
+    GenotypeError,
+    from_dict,
+    from_tensor,
+    from_text,
+    random_tensor,
+    to_tensor,
+)
+from models.genotypes.published import PUBLISHED
+from models.genotypes.search_space import DARTS
+
+MANY = 10_000
+
+
+def draw(count: int, seed: int) -> torch.Tensor:
+    return random_tensor(count, DARTS, torch.Generator().manual_seed(seed))
+
+
+@st.composite
+def genotypes(draw: st.DrawFn) -> Genotype:
+    """Any legal genotype, with the edges into a node in any order."""
+    cells = {}
+    for cell in ("normal", "reduce"):
+        edges = []
+        for node in range(2, 6):
+            nodes = draw(st.lists(st.integers(0, node - 1), min_size=2, max_size=2, unique=True))
+            edges += [(draw(st.sampled_from(DARTS.operations[1:])), n) for n in nodes]
+        cells[cell] = edges
+    return from_dict(cells, DARTS)
+
+
+@given(genotypes())
+def test_every_form_gives_the_same_genotype_back(genotype: Genotype) -> None:
+    assert from_text(genotype.text(), DARTS) == genotype
+    assert from_dict(genotype.as_dict(), DARTS) == genotype
+    assert from_tensor(to_tensor([genotype], DARTS), DARTS) == [genotype]
+
+
+def test_text_and_tensor_are_identities_on_many_random_genotypes() -> None:
+    batch = draw(MANY, 0)
+    genotypes = from_tensor(batch, DARTS)
+    assert [from_text(g.text(), DARTS) for g in genotypes] == genotypes
+    assert torch.equal(to_tensor(genotypes, DARTS), batch)
+    assert len({g.digest() for g in genotypes}) == len(set(genotypes))
+
+
+def test_random_genotypes_are_uniform_over_predecessors_and_operations() -> None:
+    batch = draw(50_000, 1)
+    last = batch[:, 0, 3, :, 1]  # two of five predecessors: ten sets
+    counts = torch.bincount(last[:, 0] * 5 + last[:, 1])
+    shares = counts[counts > 0] / len(batch)
+    assert len(shares) == 10
+    assert (shares - 0.1).abs().max() < 0.01
+    operations = torch.bincount(batch[..., 0].flatten(), minlength=8) / batch[..., 0].numel()
+    assert operations[0] == 0
+    assert (operations[1:] - 1 / 7).abs().max() < 0.005
+
+
+def test_the_order_of_the_edges_into_a_node_means_nothing() -> None:
+    value = PUBLISHED[0].genotype.as_dict()
+    swapped = {**value, "normal": [value["normal"][i] for i in (1, 0, 2, 3, 5, 4, 6, 7)]}
+    assert from_dict(swapped, DARTS) == PUBLISHED[0].genotype
+    assert from_dict(swapped, DARTS).digest() == PUBLISHED[0].genotype.digest()
+
+
+def test_the_text_form_of_the_darts_code_is_read() -> None:
+    genotype = PUBLISHED[1].genotype
+    text = f"DARTS_V2 = {genotype.text()}".replace("range(2, 6)", "[2, 3, 4, 5]")
+    assert from_text(text, DARTS) == genotype
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"normal": [["skip_connect", 0]] * 7}, "normal"),
+        ({"normal": "skip_connect"}, "normal"),
+        ({"reduce": [["conv_7x7", 0], *[["skip_connect", 1]] * 7]}, "reduce[0]"),
+        ({"reduce": [["none", 0], *[["skip_connect", 1]] * 7]}, "reduce[0]"),
+        ({"normal": [["skip_connect", 2], *[["skip_connect", 1]] * 7]}, "normal[0]"),
+        ({"normal": [["skip_connect", -1], *[["skip_connect", 1]] * 7]}, "normal[0]"),
+        ({"normal": [["skip_connect", True], *[["skip_connect", 1]] * 7]}, "normal[0]"),
+        ({"normal": [["skip_connect", 0], ["skip_connect", 0], *[["skip_connect", 1]] * 6]}, "normal[1]"),
+        ({"normal": [["skip_connect"], *[["skip_connect", 1]] * 7]}, "normal[0]"),
+        ({"normal_concat": [2, 3]}, "normal_concat"),
+        ({"extra": 1}, "extra"),
+    ],
+)
+def test_a_malformed_genotype_names_the_part_at_fault(change: dict[str, object], field: str) -> None:
+    with pytest.raises(GenotypeError) as caught:
+        from_dict({**PUBLISHED[0].genotype.as_dict(), **change}, DARTS)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Genotype",
+        "Genotype(",
+        "__import__('os').system('true')",
+        "Genotype(normal=__import__('os').listdir('.'), reduce=[])",
+        "Genotype([], [], [], [])",
+        "Genotype(normal=range(0, 10**9), reduce=[])",
+        "x = 1; Genotype(normal=[], reduce=[])",
+        "Genotype(**{})",
+        "(" * 5_000,
+        "Genotype(" + "x" * forms.MAX_TEXT + ")",
+    ],
+)
+def test_text_that_is_no_genotype_is_refused_and_never_run(text: str) -> None:
+    with pytest.raises(GenotypeError):
+        from_text(text, DARTS)
+
+
+@settings(max_examples=300)
+@given(st.text(max_size=200))
+def test_no_text_breaks_the_reader(text: str) -> None:
+    with pytest.raises(GenotypeError):
+        from_text(text, DARTS)
+
+
+def continuous(peak: float) -> dict[str, list]:
+    row = [(1 - peak) / 7] * 8
+    row[4] = peak  # sep_conv_3x3
+    edges = [weight for n in (2, 3, 4, 5) for weight in [1 / n] * n]
+    return {"normal": [row] * 14, "normal_edges": edges, "reduce": [row] * 14, "reduce_edges": edges}
+
+
+def test_a_continuous_genotype_discretises_to_its_best_edges_and_operations() -> None:
+    value = continuous(0.9)
+    value["normal_edges"] = [0.5, 0.5, 0.1, 0.2, 0.7, *value["normal_edges"][5:]]
+    genotype = forms.discretise(forms.continuous_from_dict(value, DARTS), DARTS)
+    assert genotype.normal[:4] == tuple(("sep_conv_3x3", n) for n in (0, 1, 1, 2))
+
+
+def test_none_is_never_kept_although_it_is_strongest() -> None:
+    value = continuous(0.05)
+    value["normal"] = [[0.9, *[0.1 / 7] * 7]] * 14
+    genotype = forms.discretise(forms.continuous_from_dict(value, DARTS), DARTS)
+    assert all(operation != "none" for operation, _ in genotype.normal)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("normal", [[0.5] * 8] * 14),
+        ("normal", [[0.125] * 8] * 13),
+        ("normal", "x"),
+        ("normal_edges", [0.5] * 14),
+        ("reduce", [[-1.0, 2.0, 0, 0, 0, 0, 0, 0]] * 14),
+        ("reduce", [[float("nan")] * 8] * 14),
+    ],
+)
+def test_a_malformed_continuous_genotype_names_the_part_at_fault(field: str, value: object) -> None:
+    with pytest.raises(GenotypeError) as caught:
+        forms.continuous_from_dict({**continuous(0.5), field: value}, DARTS)
+    assert caught.value.field == field
+
+
+def test_many_are_described_as_one_is() -> None:
+    batch = random_tensor(300, DARTS, torch.Generator().manual_seed(0))
+    expected = [(genotype.as_dict(), genotype.digest()) for genotype in from_tensor(batch, DARTS)]
+    assert forms.described(batch, DARTS) == expected

@@ -1,0 +1,76 @@
+"""Sizes as published, and counts as built."""
+
+import pytest
+import torch
+from torch import nn
+
+from models.genotypes.genotype import from_tensor, random_tensor, to_tensor
+from models.genotypes.network import Network
+from models.genotypes.published import PUBLISHED, Published
+from models.genotypes.search_space import DARTS
+from models.genotypes.size import (
+    NetworkShape,
+    count_macs,
+    count_parameters,
+    mac_costs,
+    measure_macs,
+    parameter_costs,
+)
+
+IMAGENET = NetworkShape(image_size=224, classes=1000, channels=48, cells=14)
+
+
+@pytest.mark.parametrize(
+    "published", [p for p in PUBLISHED if p.reported[-1].dataset == "imagenet"], ids=lambda p: p.name
+)
+def test_imagenet_sizes_are_near_the_published_ones(published: Published) -> None:
+    count = count_parameters(to_tensor([published.genotype], DARTS), DARTS, IMAGENET)
+    assert count.item() / 1e6 == pytest.approx(published.reported[-1].parameters, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("channels", "cells", "image_channels", "classes", "size"),
+    [(16, 8, 3, 10, 32), (10, 5, 1, 7, 9), (8, 1, 1, 3, 5), (9, 2, 3, 10, 7), (4, 20, 3, 10, 16)],
+)
+def test_counts_equal_the_built_networks(
+    channels: int, cells: int, image_channels: int, classes: int, size: int
+) -> None:
+    batch = random_tensor(8, DARTS, torch.Generator().manual_seed(0))
+    shape = NetworkShape(image_channels, size, classes, channels, cells)
+    with torch.device("meta"):
+        built = [
+            Network(g, DARTS, image_channels, classes, channels, cells) for g in from_tensor(batch, DARTS)
+        ]
+    parameters = [sum(p.numel() for p in net.parameters()) for net in built]
+    assert count_parameters(batch, DARTS, shape).tolist() == parameters
+    assert count_macs(batch, DARTS, shape).tolist() == [
+        measure_macs(net, image_channels, size) for net in built
+    ]
+
+
+def test_the_bounds_of_costs_are_those_of_all_genotypes() -> None:
+    shape = NetworkShape(channels=4, cells=5, image_size=8)
+    batch = random_tensor(20_000, DARTS, torch.Generator().manual_seed(1))
+    # cells of one operation alone, from the inputs and from the nodes before
+    alone = batch[:2].repeat(len(DARTS.choices), 1, 1, 1, 1)
+    alone[..., 0] = torch.tensor(DARTS.choices).repeat_interleave(2)[:, None, None, None]
+    alone[::2, ..., 1] = torch.tensor([0, 1])
+    alone[1::2, ..., 1] = torch.tensor([[0, 1], [1, 2], [2, 3], [3, 4]])
+    everything = torch.cat([batch, alone])
+    for costs in (parameter_costs(DARTS, shape), mac_costs(DARTS, shape)):
+        least, most = costs.bounds(DARTS)
+        counted = costs.of(everything, DARTS)
+        assert least == counted.min()
+        assert counted.max() <= most <= 1.01 * counted.max()
+
+
+def test_macs_of_a_known_layer_are_counted_right() -> None:
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(x)
+
+    assert measure_macs(Plain(), 3, 10) == 10 * 10 * 3 * 3 * 3 * 8

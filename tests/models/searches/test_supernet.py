@@ -1,0 +1,116 @@
+"""The fast supernet computes what the textbook one does."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.genotypes.search_space import DARTS
+from models.searches.supernet import StateEdges, Supernet
+from tests.models.searches.plain_supernet import PlainMixedOp, PlainSupernet
+
+
+def copy_edges(plain: list[PlainMixedOp], ours: StateEdges) -> None:
+    """Copies the weights of plain edges that leave one state into ours."""
+    names = [DARTS.operations[i] for i in DARTS.choices]
+    with torch.no_grad():
+        for e, edge in enumerate(plain):
+            for name, operation in zip(names, edge.operations, strict=True):
+                if name in ours.first:
+                    convs = [m for m in operation.modules() if isinstance(m, torch.nn.Conv2d)]
+                    folded = [ours.first[name], *([ours.second[name]] if name in ours.second else [])]
+                    for k, conv in enumerate(folded):
+                        conv.depthwise[e] = convs[2 * k].weight[:, 0]
+                        conv.pointwise[e] = convs[2 * k + 1].weight[:, :, 0, 0]
+                elif name == "skip_connect" and ours.stride == 2:
+                    ours.reduce.even[e] = operation.even.weight[:, :, 0, 0]
+                    ours.reduce.odd[e] = operation.odd.weight[:, :, 0, 0]
+
+
+def copy_supernet(plain: PlainSupernet, ours: Supernet) -> None:
+    """Copies every weight, alpha and beta of the plain supernet into ours."""
+    ours.stem.load_state_dict(plain.stem.state_dict())
+    ours.classifier.load_state_dict(plain.classifier.state_dict())
+    with torch.no_grad():
+        ours.alphas.copy_(plain.alphas)
+        ours.betas.copy_(plain.betas)
+    for theirs, cell in zip(plain.cells, ours.cells, strict=True):
+        cell.preprocess[0].load_state_dict(theirs.preprocess0.state_dict())
+        cell.preprocess[1].load_state_dict(theirs.preprocess1.state_dict())
+        for rows, edges in zip(cell.leaving, cell.states, strict=True):
+            copy_edges([theirs.edges[row] for row in rows], edges)
+
+
+def relative(ours: Tensor, plain: Tensor) -> float:
+    return float((ours - plain).detach().norm() / plain.detach().norm())
+
+
+def pair(size: int, cells: int) -> tuple[PlainSupernet, Supernet, Tensor, Tensor]:
+    torch.manual_seed(0)
+    plain = PlainSupernet(DARTS, 3, 10, 16, cells, 4)
+    with torch.no_grad():  # away from the flat start, where errors of betas would hide
+        plain.alphas.normal_()
+        plain.betas.normal_()
+    ours = Supernet(DARTS, 3, 10, 16, cells, 4)
+    copy_supernet(plain, ours)
+    return plain, ours, torch.randn(8, 3, size, size), torch.randint(10, (8,))
+
+
+@pytest.mark.parametrize(
+    ("size", "dtype", "tolerance"),
+    [
+        (16, torch.float32, 1e-4),
+        # in single precision a rounding that crosses a kink of ReLU or max pooling moves a gradient by
+        # far more than itself, and odd sizes have such a crossing; in double they agree to the last digits
+        (16, torch.float64, 1e-9),
+        (14, torch.float64, 1e-9),
+        (9, torch.float64, 1e-9),
+    ],
+)
+def test_outputs_and_gradients_equal_the_plain_supernet(
+    size: int, dtype: torch.dtype, tolerance: float
+) -> None:
+    plain, ours, images, labels = pair(size, cells=5)
+    plain, ours, images = plain.to(dtype), ours.to(dtype), images.to(dtype)
+    logits, expected = ours(images), plain(images)
+    assert relative(logits, expected) < tolerance
+    torch.nn.functional.cross_entropy(logits, labels).backward()
+    torch.nn.functional.cross_entropy(expected, labels).backward()
+    assert relative(ours.alphas.grad, plain.alphas.grad) < tolerance
+    assert relative(ours.betas.grad, plain.betas.grad) < tolerance
+    # a gradient copied by the same map as the weights must land on our gradient
+    mirror = Supernet(DARTS, 3, 10, 16, 5, 4).to(dtype)
+    for p in plain.parameters():
+        p.data = p.grad
+    copy_supernet(plain, mirror)
+    grads = torch.cat([p.grad.flatten() for p in ours.weights()])
+    expected_grads = torch.cat([p.detach().flatten() for p in mirror.weights()])
+    assert relative(grads, expected_grads) < tolerance
+    for (name, parameter), reference in zip(ours.named_parameters(), mirror.parameters(), strict=True):
+        assert relative(parameter.grad, reference) < 10 * tolerance, name
+
+
+def test_evaluation_uses_the_running_statistics() -> None:
+    plain, ours, images, _ = pair(16, cells=3)
+    for _ in range(3):
+        ours(images), plain(images)
+    assert relative(ours.eval()(images), plain.eval()(images)) < 1e-4
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_one_state_equals_its_plain_edges(stride: int) -> None:
+    torch.manual_seed(1)
+    plain = [PlainMixedOp(DARTS, 16, stride, 4) for _ in range(3)]
+    ours = StateEdges(DARTS, 3, 16, stride, 4)
+    copy_edges(plain, ours)
+    x, weights = torch.randn(4, 16, 10, 10), torch.rand(3, 8)
+    mixed, rest = ours(x, weights)
+    for e, edge in enumerate(plain):
+        expected = edge(x, weights[e])
+        joined = torch.stack([mixed.chunk(3, dim=1)[e], *rest.chunk(3, dim=1)], dim=2).flatten(1, 2)
+        assert relative(joined, expected) < 1e-5
+
+
+def test_edge_weights_sum_to_one_into_each_node() -> None:
+    weights = Supernet(DARTS, 1, 10, 8, 3, 4).edge_weights()
+    for part in weights.split([2, 3, 4, 5], dim=1):
+        torch.testing.assert_close(part.sum(dim=1), torch.ones(2))

@@ -1,0 +1,130 @@
+"""Retrained networks learn, resume, and beat a linear classifier."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from models.datasets.data import DataError
+from models.datasets.sources import load_digits
+from models.genotypes.published import PUBLISHED
+from models.genotypes.search_space import DARTS
+from models.trainings.reference import REFERENCES
+from models.trainings.retrain import RECIPES, Build, Training, TrainRecipe, of_genotype, of_reference
+
+CPU = torch.device("cpu")
+TINY = replace(RECIPES["quick"], channels=4, cells=2, epochs=3, train_images=200)
+
+
+def nothing() -> None:
+    pass
+
+
+def published(position: int, recipe: TrainRecipe) -> Build:
+    return of_genotype(PUBLISHED[position].genotype, DARTS, recipe)
+
+
+@pytest.mark.parametrize("name", ["PC-DARTS-CIFAR", "DARTS-V1"])
+def test_the_quick_recipe_beats_logistic_regression_on_digits(name: str) -> None:
+    digits = load_digits()
+    flat = [images.flatten(1).numpy() / 255 for images in (digits.train.images, digits.test.images)]
+    linear = LogisticRegression(max_iter=2_000).fit(flat[0], digits.train.labels.numpy())
+    baseline = 100 * linear.score(flat[1], digits.test.labels.numpy())
+    genotype = next(p.genotype for p in PUBLISHED if p.name == name)
+    training = Training(of_genotype(genotype, DARTS, RECIPES["quick"]), digits, RECIPES["quick"], 0, CPU)
+    while training.epoch < training.recipe.epochs:
+        epoch = training.run(nothing)
+    assert epoch.test_accuracy > baseline  # the last epoch, not the best of many
+    assert baseline > 90
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"drop_path": 0.3, "auxiliary": True}, {"cutout": 4, "colour_jitter": 0.4, "precision": "bfloat16"}],
+)
+def test_a_resumed_training_ends_bit_for_bit_as_one_that_was_never_stopped(change: dict[str, object]) -> None:
+    def start() -> Training:
+        recipe = replace(TINY, **change)
+        return Training(published(5, recipe), load_digits(), recipe, 3, CPU)
+
+    whole, resumed = start(), start()
+    whole.run(nothing)
+    resumed.load_state_dict(copy.deepcopy(whole.state_dict()))
+    ends = []
+    for training in (whole, resumed):
+        while training.epoch < training.recipe.epochs:
+            epoch = training.run(nothing)
+        ends.append((epoch, training.net.classifier.weight.detach().clone()))
+    assert ends[0][0] == ends[1][0]
+    assert torch.equal(ends[0][1], ends[1][1])
+
+
+def test_size_and_macs_are_those_of_the_network_in_use() -> None:
+    head = replace(TINY, auxiliary=True)
+    plain, with_head = (
+        Training(published(0, recipe), load_digits(), recipe, 0, CPU) for recipe in (TINY, head)
+    )
+    assert plain.parameters() == with_head.parameters() == sum(p.numel() for p in plain.net.parameters())
+    assert plain.macs() == with_head.macs() > 0
+
+
+def test_images_that_are_too_small_are_refused() -> None:
+    digits = load_digits()
+    tiny = replace(digits, image_size=2)
+    with pytest.raises(DataError, match="too small"):
+        Training(published(0, RECIPES["quick"]), tiny, RECIPES["quick"], 0, CPU)
+
+
+def test_the_validation_split_is_held_out_of_the_training_split() -> None:
+    recipe = replace(TINY, validation_share=0.2, epochs=1)
+    training = Training(published(0, recipe), load_digits(), recipe, 0, CPU)
+    assert (len(training.data.train), len(training.validation)) == (160, 40)
+    kept = {image.numpy().tobytes() for image in training.data.train.images}  # type: ignore[attr-defined]
+    held = {image.numpy().tobytes() for image in training.validation.images}  # type: ignore[attr-defined]
+    assert not kept & held
+    assert 0 <= (training.run(nothing).validation_accuracy or -1) <= 100
+    whole = replace(recipe, validation_share=0.0)
+    assert (
+        Training(published(0, whole), load_digits(), whole, 0, CPU).run(nothing).validation_accuracy is None
+    )
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_a_reference_network_trains_at_the_size_of_the_data_set(name: str) -> None:
+    recipe = replace(TINY, epochs=1, train_images=64, batch_size=32)
+    data = load_digits()
+    training = Training(
+        of_reference(name), replace(data, test=data.test.subset(torch.arange(32))), recipe, 0, CPU
+    )
+    epoch = training.run(nothing)
+    assert epoch.loss < 10
+    assert training.parameters() > 100_000
+    assert training.macs() > 100_000
+
+
+def test_a_compiled_training_is_the_same_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = replace(TINY, cells=1, epochs=1, train_images=140)
+    eager = Training(published(0, recipe), load_digits(), recipe, 0, CPU)
+    monkeypatch.setitem(Training.COMPILE_FROM, "cpu", 0.0)
+    compiled = Training(published(0, recipe), load_digits(), recipe, 0, CPU)
+    expected, found = eager.run(nothing), compiled.run(nothing)
+    assert compiled._compiled is not None
+    assert found.loss == pytest.approx(expected.loss, rel=1e-3)
+
+
+def test_a_compiler_that_fails_slows_a_training_and_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = replace(TINY, cells=1, epochs=1, train_images=140)
+    eager = Training(published(0, recipe), load_digits(), recipe, 0, CPU)
+    monkeypatch.setitem(Training.COMPILE_FROM, "cpu", 0.0)
+    monkeypatch.setenv("CXX", "/bin/false")
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("/bin/false",))
+    monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)
+    failing = Training(published(0, recipe), load_digits(), recipe, 0, CPU)
+    torch.compiler.reset()
+    assert failing.run(nothing).loss == eager.run(nothing).loss
+    assert failing._compiled is None
+    assert "not compiled, so slower" in caplog.text

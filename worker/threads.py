@@ -1,0 +1,92 @@
+"""How many threads a job gets: as few as are as fast as any, measured on its own steps.
+
+OpenMP's threads meet after every operation, and a core that another program holds makes all of them wait.
+So more threads than free cores can be several times slower than one, and which number is best changes as
+programs come and go.
+"""
+
+import time
+from collections import deque
+from statistics import median
+
+import torch
+
+ROUNDS = 4
+"""Measured steps of each number of threads, after one that is not counted."""
+
+GAIN = 1.1
+"""A larger number of threads must be so many times as fast as a smaller one to be chosen."""
+
+SLOWER = 2.0
+"""When steps take so many times as long as they did, the choice is made again."""
+
+WATCHED = 8
+"""Steps whose median is compared."""
+
+
+class Threads:
+    """The number of threads of one job on the CPU.
+
+    Args:
+        most: threads to try at most; powers of two below it, and itself.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.candidates: list[int] = [2**k for k in range(most.bit_length()) if 2**k < most] + [most]
+        self.chosen = self.candidates[0]
+        self.seconds: dict[int, float] = {}
+        """Of the last choice: by number of threads, the median of a step."""
+        self._last: float | None = None
+        self._watched: deque[float] = deque(maxlen=WATCHED)
+        self._begin()
+
+    def tick(self, now: float | None = None) -> bool:
+        """Called between two steps: whether the number of threads was chosen just now.
+
+        Args:
+            now: the time in seconds; by default that of the clock.
+        """
+        now = time.perf_counter() if now is None else now
+        last, self._last = self._last, now
+        if last is None:
+            self._use(self._turn())
+            return False
+        if self._trying:
+            return self._tried(now - last)
+        self._watched.append(now - last)
+        if self._is_slower():
+            self._begin()
+            self._use(self._turn())
+        return False
+
+    def _is_slower(self) -> bool:
+        if len(self.candidates) == 1 or len(self._watched) < WATCHED:
+            return False
+        return median(self._watched) > SLOWER * self.seconds[self.chosen]
+
+    def _begin(self) -> None:
+        self._trying = len(self.candidates) > 1
+        self._measured: list[float] = []
+        self._watched.clear()
+
+    def _turn(self) -> int:
+        """Which number of threads the next step gets: all in turn, so that they meet the same conditions."""
+        return self.candidates[len(self._measured) % len(self.candidates)] if self._trying else self.chosen
+
+    def _tried(self, seconds: float) -> bool:
+        self._measured.append(seconds)
+        count = len(self.candidates)
+        over = len(self._measured) == (ROUNDS + 1) * count
+        if over:
+            self.seconds = {
+                n: median(self._measured[count + i :: count]) for i, n in enumerate(self.candidates)
+            }
+            best = min(self.seconds.values())
+            self.chosen = next(n for n in self.candidates if self.seconds[n] <= GAIN * best)
+            self._trying = False
+        self._use(self._turn())
+        return over
+
+    def _use(self, count: int) -> None:
+        if torch.get_num_threads() != count:
+            torch.set_num_threads(count)
