@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 WORKERS ?= 2
 
-.PHONY: demo test serve lint lock bench-search bench-latent bench-quality bench-ablation bench-generate bench-train clean
+.PHONY: demo test serve lint lock bench-search bench-latent bench-quality bench-ablation bench-generate bench-train bench-start bench-threads ready-space clean
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
@@ -39,6 +39,16 @@ bench-generate: $(INSTALLED)
 
 bench-train: $(INSTALLED)
 	$(BIN)/python -m bench.train
+
+bench-start: $(INSTALLED)
+	$(BIN)/python -m bench.start
+
+bench-threads: $(INSTALLED)
+	$(BIN)/python -m bench.threads
+
+# the latent space that ships with the service, again by the same seeds; minutes
+ready-space: $(INSTALLED)
+	$(BIN)/python -m models.latent_spaces.ready
 
 # torch and torchvision go as a matched pair
 lock:

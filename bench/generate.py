@@ -28,14 +28,14 @@ WARM_UP, SINGLE, TWENTY, LARGE, DECODED, ROUNDS = 20, 300, 100, 10_000, 10_000, 
 
 
 @contextmanager
-def server(workers: int = 1) -> Iterator[httpx.Client]:
-    """A client of a server with so many workers, that lives as long."""
+def server(workers: int | None = 1) -> Iterator[httpx.Client]:
+    """A client of a server with so many workers, `None` for its default; it lives as long."""
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "VGAE_NAS_HOME": home, "VGAE_NAS_PORT": "0"}
         subprocess.run([VGAE_NAS, "migrate"], env=environment, check=True, capture_output=True)
         log = Path(home) / "log"
         with log.open("wb") as out:
-            command = [VGAE_NAS, "serve", "--workers", str(workers)]
+            command = [VGAE_NAS, "serve", *([] if workers is None else ["--workers", str(workers)])]
             process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
         try:
             with httpx.Client(base_url=_address(log, process), timeout=600) as client:

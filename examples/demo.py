@@ -1,8 +1,9 @@
 """The main job from end to end, over HTTP alone: what `make demo` runs.
 
-Starts a server and a worker in a temporary folder, searches two genotypes on scikit-learn's digits,
-maps them and the published ones into a latent space, generates new ones, retrains all of them and
-compares. Every figure is measured in the run.
+Starts a server with its workers in a temporary folder and generates a first architecture from the ready
+space. Then it searches two genotypes on scikit-learn's digits, maps them and the published ones into a
+latent space of their own, generates new ones, retrains all of them and compares. How many epochs each step
+gets is settled by how long a first epoch takes here. Every figure is measured in the run.
 """
 
 import json
@@ -15,9 +16,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from math import ceil
 from pathlib import Path
 from statistics import mean, pstdev
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 
@@ -25,16 +29,44 @@ COMMAND = shutil.which(
     "vgae-nas", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 )
 PICTURE = Path("demo") / "map.png"
-START_SECONDS, JOB_SECONDS = 60, 600
+PATIENCE_SECONDS = 300
+"""Without any progress, after which the demo gives up."""
 SEARCH_SEEDS = [1, 2]
 GAMMA = 0.1
-FIT_EPOCHS = 1_500
-"""Half of the default preset's: enough for few members, if not for all genotypes there are."""
+NEAR, RANDOM = 3, 3
+"""Architectures near the best point and at random; one more is the best point's own."""
+BUDGET_SECONDS = 120
+"""For searching, fitting and retraining, where the machine is fast enough for that."""
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """Epochs of each step: those of the recipes, or as many as fit the budget, but enough for a real run."""
+
+    search: int
+    fit: int
+    train: int
+
+    @classmethod
+    def within(cls, seconds: float, search: float, fit: float, train: float) -> "Epochs":
+        """As many as fit.
+
+        Args:
+            seconds: the budget.
+            search, fit, train: seconds that all epochs of each step would take by its recipe.
+        """
+        share = min(1.0, seconds / (search + fit + train))
+        return cls(*(max(least, int(share * full)) for least, full in zip(LEAST, FULL, strict=True)))
+
+
+FULL, LEAST = (10, 1_500, 16), (4, 500, 4)
+"""Epochs of a search, a fit and a training. Those of the recipe `quick`; of a fit half of the default
+preset's, which is enough for few members, if not for all genotypes that there are."""
 
 
 @contextmanager
-def service() -> Iterator[httpx.Client]:
-    """A server with its worker on the embedded default, and a client of it; both stop at the end."""
+def service() -> Iterator["Service"]:
+    """A server with its workers on the embedded default, and a client of it; all stop at the end."""
     assert COMMAND is not None, "the vgae-nas command is not installed"
     with tempfile.TemporaryDirectory(prefix="vgae-nas-demo-") as home:
         environment = {**os.environ, "VGAE_NAS_HOME": home}
@@ -45,13 +77,15 @@ def service() -> Iterator[httpx.Client]:
                 [COMMAND, "migrate"], env=environment, stdout=log, stderr=log, check=True, timeout=60
             )
             port = free_port()
+            began = time.monotonic()
             server = subprocess.Popen(
                 [COMMAND, "serve", "--port", str(port)], env=environment, stdout=log, stderr=log
             )
             try:
                 with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-                    wait_until_ready(client, server, log.name)
-                    yield client
+                    running = Service(client, server, Path(log.name), began)
+                    running.wait_until_ready()
+                    yield running
             finally:
                 server.terminate()
                 try:
@@ -67,94 +101,165 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until_ready(client: httpx.Client, server: subprocess.Popen[bytes], log: str) -> None:
-    """Waits for the server's first answer."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            break
-        try:
-            if client.get("/readyz").is_success:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.2)
-    raise SystemExit(f"the server did not start:\n{Path(log).read_text()[-2000:]}")
+@dataclass
+class Service:
+    """A running service and its client.
+
+    Args:
+        client: has its address.
+        server: the process.
+        log: what the server and its workers write.
+        began: when it was started, by the monotonic clock.
+    """
+
+    client: httpx.Client
+    server: "subprocess.Popen[bytes]"
+    log: Path
+    began: float
+
+    def wait_until_ready(self) -> None:
+        """Waits for the server's first answer."""
+        while time.monotonic() < self.began + PATIENCE_SECONDS and self.server.poll() is None:
+            try:
+                if self.client.get("/readyz").is_success:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.1)
+        self.give_up("the server did not start")
+
+    def ask(self, method: str, path: str, body: Any | None = None) -> Any:
+        """One request; a problem ends the demo."""
+        answer = self.client.request(method, path, json=body)
+        if answer.is_error:
+            self.give_up(f"{method} {path}: {answer.status_code} {answer.text}")
+        return answer.json()
+
+    def wait_for(self, jobs: list[dict[str, Any]], what: str) -> list[dict[str, Any]]:
+        """Polls jobs until all are over, showing how far they are; gives up when nothing moves for long."""
+        moved, shown = time.monotonic(), ""
+        while True:
+            jobs = [self.ask("GET", f"/v1/jobs/{job['id']}") for job in jobs]
+            open_jobs = [job for job in jobs if job["status"] in ("running", "queued")]
+            share = mean(job["progress"] for job in jobs)
+            line = f"  {what}: {share:4.0%}" + (f"  {open_jobs[0]['step']}" if open_jobs else "")
+            if line != shown:
+                moved, shown = time.monotonic(), line
+                print(line, flush=True)
+            if not open_jobs:
+                break
+            if time.monotonic() > moved + PATIENCE_SECONDS:
+                self.give_up(f"{what}: nothing has moved for {PATIENCE_SECONDS} s; {open_jobs[0]}")
+            time.sleep(0.5)
+        for job in jobs:
+            if job["status"] != "succeeded":
+                self.give_up(f"{what}: job {job['id']} is {job['status']}: {job['error']}")
+        return jobs
+
+    def give_up(self, why: str) -> NoReturn:
+        """Ends the demo with the end of the log."""
+        raise SystemExit(f"{why}\n--- the end of the log ---\n{self.log.read_text()[-3000:]}")
 
 
-def ask(client: httpx.Client, method: str, path: str, body: Any | None = None) -> Any:
-    """One request; a problem ends the demo."""
-    answer = client.request(method, path, json=body)
-    if answer.is_error:
-        raise SystemExit(f"{method} {path}: {answer.status_code} {answer.text}")
-    return answer.json()
+def first_architecture(service: Service) -> tuple[list[str], float]:
+    """Generates from the ready space; the published genotypes' ids, and seconds from the service's start."""
+    published = service.ask("POST", "/v1/genotypes/published")["items"]
+    known = {row["name"]: row["id"] for row in service.ask("GET", "/v1/datasets?limit=100")["items"]}
+    body = {"near": {"dataset_id": known["cifar10"]}, "gamma": GAMMA, "count": 1, "seed": 1}
+    answer = service.ask("POST", "/v1/latent-spaces/generate", body)
+    seconds = time.monotonic() - service.began
+    (architecture,) = answer["items"]
+    print(f"a first architecture, near the best point of cifar10, {seconds:.1f} s after the start:")
+    for cell in ("normal", "reduce"):
+        edges = ", ".join(f"{operation} {node}" for operation, node in architecture["genotype"][cell])
+        print(f"  {cell}: {edges}")
+    return [row["id"] for row in published], seconds
 
 
-def wait_for(client: httpx.Client, jobs: list[dict[str, Any]], what: str) -> list[dict[str, Any]]:
-    """Polls jobs until all are over, showing how far they are."""
-    deadline, shown = time.monotonic() + JOB_SECONDS, ""
-    while time.monotonic() < deadline:
-        jobs = [ask(client, "GET", f"/v1/jobs/{job['id']}") for job in jobs]
-        running = next((job for job in jobs if job["status"] in ("running", "queued")), None)
-        share = mean(job["progress"] for job in jobs)
-        line = f"  {what}: {share:4.0%}" + (f"  {running['step']}" if running else "")
-        if line != shown:
-            shown = line
-            print(line, flush=True)
-        if running is None:
-            break
-        time.sleep(0.5)
-    for job in jobs:
-        if job["status"] != "succeeded":
-            raise SystemExit(f"{what}: job {job['id']} is {job['status']}: {job['error']}")
-    return jobs
+def sized(service: Service, dataset_id: str, genotype_ids: list[str]) -> Epochs:
+    """How many epochs fit here, by one epoch of a search and a training, and some of a fit, side by side."""
+    some = 50
+    request = {"dataset_id": dataset_id, "recipe": "quick"}
+    one = {"epochs": 1}
+    search = {**request, "overrides": {**one, "warmup_epochs": 0}}
+    train = {**request, "overrides": one, "genotype_ids": genotype_ids[:1], "arm": "probe"}
+    jobs = [
+        *service.ask("POST", "/v1/searches", search)["items"],
+        *service.ask("POST", "/v1/trainings", train)["items"],
+        service.ask(
+            "POST", "/v1/latent-spaces", {"genotype_ids": genotype_ids, "overrides": {"max_epochs": some}}
+        ),
+    ]
+    search, train, fit = service.wait_for(jobs, "timing a first epoch")
+    workers = max(1, service.ask("GET", "/readyz")["workers"])
+    rounds = ceil((NEAR + RANDOM + 1) / workers)
+    epochs = Epochs.within(
+        BUDGET_SECONDS,
+        search=FULL[0] * 3600 * search["result"]["search_hours"] * ceil(len(SEARCH_SEEDS) / workers),
+        fit=FULL[1] * seconds_of(fit) / some,
+        train=FULL[2] * train["result"]["train_seconds"] * rounds,
+    )
+    print(
+        f"  sized to this machine with {workers} workers: {epochs.search} of {FULL[0]} epochs a search, "
+        f"{epochs.fit} of {FULL[1]} of the latent space, {epochs.train} of {FULL[2]} a training"
+    )
+    return epochs
 
 
-def run(client: httpx.Client) -> dict[str, Any]:
+def seconds_of(job: dict[str, Any]) -> float:
+    """How long a job ran."""
+    started, finished = (datetime.fromisoformat(job[name]) for name in ("started_at", "finished_at"))
+    return (finished - started).total_seconds()
+
+
+def run(service: Service) -> dict[str, Any]:
     """The whole path; what it found, for the last line."""
-    digits = ask(client, "POST", "/v1/datasets", {"name": "digits"})
+    ask, wait_for = service.ask, service.wait_for
+    published, first_seconds = first_architecture(service)
+    digits = ask("POST", "/v1/datasets", {"name": "digits"})
     print(
         f"dataset {digits['name']}: {digits['train_count']} training images of {digits['image_size']} pixels"
     )
+    epochs = sized(service, digits["id"], published)
 
     request = {"dataset_id": digits["id"], "recipe": "quick", "seeds": SEARCH_SEEDS}
-    searches = wait_for(client, ask(client, "POST", "/v1/searches", request)["items"], "search")
+    request["overrides"] = {"epochs": epochs.search, "warmup_epochs": epochs.search // 3}
+    searches = wait_for(ask("POST", "/v1/searches", request)["items"], "search")
     searched = [job["result"]["genotype_id"] for job in searches]
     search_hours = sum(job["result"]["search_hours"] for job in searches)
-
-    published = [row["id"] for row in ask(client, "POST", "/v1/genotypes/published")["items"]]
     print(f"genotypes: {len(searched)} searched, {len(published)} published")
 
-    request = {"genotype_ids": searched + published, "overrides": {"max_epochs": FIT_EPOCHS}}
-    fit = ask(client, "POST", "/v1/latent-spaces", request)
-    fit = wait_for(client, [fit], "latent space")[0]
+    request = {"genotype_ids": searched + published, "overrides": {"max_epochs": epochs.fit}}
+    fit = wait_for([ask("POST", "/v1/latent-spaces", request)], "latent space")[0]
     print(f"  members that decode exactly: {fit['result']['members_exact']:.0%}")
     space = fit["links"]["latent_space"]
 
     arms = {
-        "random": {"random": "uniform", "count": 3, "seed": 1},
+        "random": {"random": "uniform", "count": RANDOM, "seed": 1},
         "near_0": {"near": {"dataset_id": digits["id"]}, "gamma": 0.0, "count": 1, "seed": 1},
-        f"near_{GAMMA}": {"near": {"dataset_id": digits["id"]}, "gamma": GAMMA, "count": 3, "seed": 1},
+        f"near_{GAMMA}": {"near": {"dataset_id": digits["id"]}, "gamma": GAMMA, "count": NEAR, "seed": 1},
     }
     generated = {}
     for arm, body in arms.items():
-        answer = ask(client, "POST", f"{space}/generate", body)
+        answer = ask("POST", f"{space}/generate", body)
         generated[arm] = [row["id"] for row in answer["items"]]
         print(f"generated {len(generated[arm])} ({arm}) in {1000 * answer['seconds']:.0f} ms")
 
     jobs = []
     for arm, ids in generated.items():
         request = {"dataset_id": digits["id"], "genotype_ids": ids, "recipe": "quick", "arm": arm}
-        jobs += ask(client, "POST", "/v1/trainings", request)["items"]
-    wait_for(client, jobs, "retraining")
+        request["overrides"] = {"epochs": epochs.train}
+        jobs += ask("POST", "/v1/trainings", request)["items"]
+    wait_for(jobs, "retraining")
 
-    board = ask(client, "GET", f"/v1/datasets/{digits['id']}/leaderboard?limit=100")["items"]
+    board = ask("GET", f"/v1/datasets/{digits['id']}/leaderboard?limit=100")["items"]
+    board = [row for row in board if row["arm"] in arms]
     results = {arm: summarise([row for row in board if row["arm"] == arm]) for arm in arms}
     for arm, result in results.items():
         result["search_hours"] = 0.0 if arm == "random" else search_hours
     print_table(results)
 
-    picture = client.get(f"{space}/map", params={"format": "png", "generated": True})
+    picture = service.client.get(f"{space}/map", params={"format": "png", "generated": True})
     PICTURE.parent.mkdir(exist_ok=True)
     PICTURE.write_bytes(picture.raise_for_status().content)
     return {
@@ -163,6 +268,8 @@ def run(client: httpx.Client) -> dict[str, Any]:
         "evaluations": len(board),
         "map": str(PICTURE),
         "arms": results,
+        "epochs": asdict(epochs),
+        "first_architecture_seconds": round(first_seconds, 1),
     }
 
 
@@ -191,8 +298,8 @@ def print_table(results: dict[str, dict[str, Any]]) -> None:
 def main() -> None:
     """Runs the demo and prints its figures as JSON in the last line."""
     began = time.monotonic()
-    with service() as client:
-        found = run(client)
+    with service() as running:
+        found = run(running)
     found["seconds"] = round(time.monotonic() - began, 1)
     print(f"demo: {json.dumps(found)}")
 

@@ -1,7 +1,5 @@
 """What runs in the background: claims a job, runs its kind, reports."""
 
-import os
+from app.threads import wait_passively
 
-# threads that wait for others sleep; read when torch is loaded, which every module of this package does
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "0")
+wait_passively()  # here, as every module of this package loads torch
