@@ -1,4 +1,4 @@
-"""How long a user waits: for help, for the server's first answer, and for the import of the whole application.
+"""How long a user waits: for help, for the server's first answer, and for the whole application's import.
 
 Every figure is the median of some runs after one that is not counted, so that files are in memory.
 """

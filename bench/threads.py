@@ -1,8 +1,8 @@
-"""An epoch of digits by `quick` on fixed numbers of threads and on those that a job chooses, on quiet and busy
-cores; and seven trainings one after the other against what `vgae-nas serve` does by default.
+"""How well a job chooses its number of threads, and what the default number of workers buys.
 
-Busy means that another program keeps one core busy. `ours` is an epoch after the one in which the choice is
-made. All are measured in turn, and medians taken.
+`quiet` and `busy` are seconds of an epoch of digits by the recipe `quick`, on fixed numbers of threads, and as
+`ours` on those that a job chose in the epoch before. Busy means that another program keeps a core busy. Then
+seven trainings one after the other, and by the workers that `vgae-nas serve` starts by default. Medians.
 """
 
 import json
@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -46,7 +47,7 @@ def one_core_busy() -> Iterator[None]:
 def training() -> Training:
     """A training on digits, at its start."""
     build = of_genotype(PUBLISHED[0].genotype, DARTS, RECIPES["quick"])
-    return Training(build, load_named("digits", None), RECIPES["quick"], 0, torch.device("cpu"))
+    return Training(build, load_named("digits", Path()), RECIPES["quick"], 0, torch.device("cpu"))
 
 
 def fixed(threads: int) -> float:

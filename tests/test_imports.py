@@ -13,6 +13,18 @@ def test_the_import_contracts_hold() -> None:
     assert outcome.returncode == 0, outcome.stdout
 
 
+def test_help_loads_no_torch() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from app.cli import cli;"
+        "assert 'serve' in CliRunner().invoke(cli, ['--help']).output;"
+        "print([m for m in ('torch', 'fastapi', 'sqlalchemy', 'celery') if m in sys.modules])"
+    )
+    outcome = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert outcome.stdout.strip() == "[]", outcome.stderr
+
+
 def test_importing_the_models_loads_neither_the_web_nor_the_queue() -> None:
     code = (
         "import sys, models.searches.search, models.trainings.retrain, models.latent_spaces.fit;"

@@ -22,7 +22,7 @@ def run(run: Run) -> Finish:
     mu, logstd = fit.latents()
     key = f"latent-spaces/{space.id}/{run.token}.pt"
     run.artifacts.put_tensors(key, {name: value.cpu() for name, value in fit.net.state_dict().items()})
-    figures = history[-1]
+    figures = {**history[-1], "threads": run.threads.chosen}
 
     def finish(session: Session) -> tuple[dict[str, Any], dict[str, str]]:
         latent_spaces.finish(session, space.id, mu, logstd, figures, key)

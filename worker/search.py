@@ -24,6 +24,7 @@ def run(run: Run) -> Finish:
         "epochs": trained.history,
         "search_hours": trained.seconds / 3600,
         "device": str(run.device),
+        "threads": run.threads.chosen,
         "skip_connections": genotype.count("skip_connect"),
         "warnings": _warnings(genotype, search),
     }

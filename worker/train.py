@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 from app.trainings import service as trainings
 from worker.distributed import Processes
 from worker.runner import Finish, Run
+from worker.threads import Threads
 
 
 def run(run: Run) -> Finish:
@@ -14,6 +15,7 @@ def run(run: Run) -> Finish:
     training_id = run.params["training_id"]
     training = trainings.build(run.database, run.artifacts, run.settings, training_id, run.device)
     if training.recipe.processes > 1:
+        run.threads = Threads(1)  # the processes compute, this one waits
         with Processes(run.settings, training_id, training) as processes:
             trained = run.epochs(processes)
     else:
@@ -34,6 +36,7 @@ def run(run: Run) -> Finish:
             "parameters": parameters,
             "macs": macs,
             "train_seconds": trained.seconds,
+            "threads": run.threads.chosen,
         }
         return result, {
             "leaderboard": f"/v1/datasets/{row.dataset_id}/leaderboard",

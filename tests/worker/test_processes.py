@@ -24,6 +24,9 @@ from tests.conftest import Service
 SLOW = {**TINY, "epochs": 12, "channels": 16, "train_images": 512}
 """A search that takes several seconds."""
 
+PATIENCE_SECONDS = 300
+"""Without any progress, after which a test gives up."""
+
 FAST_LEASES = {
     "lease_seconds": 3.0,
     "heartbeat_seconds": 0.2,
@@ -72,15 +75,22 @@ def search(service: Service, dataset_id: str, overrides: dict[str, Any]) -> str:
     return job_id
 
 
-def wait_for(service: Service, job_id: str, reached: Callable[[Any], bool], seconds: float = 90) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        job = service.get(f"/v1/jobs/{job_id}")
-        if reached(job):
+def wait_for(service: Service, job_id: str, there: Callable[[Any], bool]) -> Any:
+    return reached(service.client, f"/v1/jobs/{job_id}", there)
+
+
+def reached(client: httpx.Client, path: str, there: Callable[[Any], bool]) -> Any:
+    """The job once it has come so far; gives up only when nothing of it has moved for long."""
+    before, moved = None, time.monotonic()
+    while time.monotonic() < moved + PATIENCE_SECONDS:
+        job = client.get(path).json()
+        if there(job):
             return job
         assert job["status"] not in ("failed", "cancelled"), job
+        if job != before:
+            before, moved = job, time.monotonic()
         time.sleep(0.05)
-    raise AssertionError(f"not reached: {job}")
+    raise AssertionError(f"nothing moved for {PATIENCE_SECONDS} s: {job}")
 
 
 def succeeded(job: Any) -> bool:
@@ -159,29 +169,96 @@ def test_a_stopped_worker_gives_its_job_back_and_another_goes_on(
     assert epochs(service, job_id) == list(range(1, 13))
 
 
-def test_serve_starts_a_server_and_its_workers_and_stops_all(tmp_path: Path) -> None:
-    command = str(Path(sys.executable).parent / "vgae-nas")
+COMMAND = str(Path(sys.executable).parent / "vgae-nas")
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[bytes], str]]]:
+    """Starts `vgae-nas serve` in the test's folder; gives the process and its address once it listens."""
+    environment = {**os.environ, "VGAE_NAS_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    environment |= {f"VGAE_NAS_{name.upper()}": str(value) for name, value in FAST_LEASES.items()}
+    servers: list[subprocess.Popen[bytes]] = []
+
+    def start(*options: str) -> tuple[subprocess.Popen[bytes], str]:
+        migrate = [COMMAND, "migrate"]
+        subprocess.run(migrate, env=environment, check=True, capture_output=True, timeout=PATIENCE_SECONDS)
+        log = tmp_path / "serve.log"
+        with log.open("wb") as out:
+            server = subprocess.Popen(
+                [COMMAND, "serve", "--port", "0", *options], env=environment, stdout=out, stderr=out
+            )
+        servers.append(server)
+        patience = time.monotonic() + PATIENCE_SECONDS
+        while b"Uvicorn running on " not in log.read_bytes():
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < patience, log.read_text()
+            time.sleep(0.05)
+        return server, log.read_text().split("Uvicorn running on ")[1].split()[0]
+
+    yield start
+    for server in servers:
+        for process in psutil.Process(server.pid).children() if server.poll() is None else []:
+            process.kill()
+        server.kill()
+        server.wait()
+
+
+def workers_of(server: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+    return [p for p in psutil.Process(server.pid).children() if "worker.main" in " ".join(p.cmdline())]
+
+
+def test_serve_refuses_a_database_without_a_schema(tmp_path: Path) -> None:
     environment = {**os.environ, "VGAE_NAS_HOME": str(tmp_path)}
-    refused = subprocess.run([command, "serve"], env=environment, capture_output=True, timeout=60)
+    refused = subprocess.run(
+        [COMMAND, "serve"], env=environment, capture_output=True, timeout=PATIENCE_SECONDS
+    )
     assert refused.returncode == 1
     assert b"vgae-nas migrate" in refused.stderr
-    subprocess.run([command, "migrate"], env=environment, check=True, capture_output=True, timeout=60)
-    serve = [command, "serve", "--port", "0", "--workers", "2"]
-    server = subprocess.Popen(serve, env=environment, stderr=subprocess.PIPE)
-    try:
-        assert server.stderr is not None
-        lines = iter(server.stderr.readline, b"")
-        address = next(
-            line.split(b" on ")[1].split()[0].decode() for line in lines if b"Uvicorn running" in line
-        )
-        assert httpx.get(f"{address}/readyz").status_code == 200
-        family = psutil.Process(server.pid).children(recursive=True)
-        assert sum("worker.main" in " ".join(process.cmdline()) for process in family) == 2
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(timeout=40) == 0
-        assert not psutil.wait_procs(family, timeout=5)[1]
-    finally:
-        server.kill()
+
+
+def test_serve_starts_a_server_and_its_workers_and_stops_all(
+    serve: Callable[..., tuple[subprocess.Popen[bytes], str]],
+) -> None:
+    server, address = serve("--workers", "2")
+    assert httpx.get(f"{address}/healthz", timeout=PATIENCE_SECONDS).json() == {"status": "ok"}
+    assert httpx.get(f"{address}/readyz", timeout=PATIENCE_SECONDS).status_code == 200
+    family = workers_of(server)
+    assert len(family) == 2
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(timeout=PATIENCE_SECONDS) == 0
+    assert not psutil.wait_procs(family, timeout=5)[1]
+
+
+def test_a_worker_that_is_killed_under_serve_is_started_again_and_its_job_ends(
+    serve: Callable[..., tuple[subprocess.Popen[bytes], str]],
+) -> None:
+    server, address = serve("--workers", "1")
+    with httpx.Client(base_url=address, timeout=PATIENCE_SECONDS) as client:
+        dataset_id = client.post("/v1/datasets", json={"name": "digits"}).json()["id"]
+        body = {"dataset_id": dataset_id, "recipe": "quick", "overrides": SLOW, "seeds": [1]}
+        path = client.post("/v1/searches", json=body).headers["Location"]
+        reached(client, path, lambda job: job["progress"] >= 2 / 12)
+        assert client.get("/readyz").json()["workers"] == 1
+        (first,) = workers_of(server)
+        first.kill()
+        done = reached(client, path, lambda job: job["status"] == "succeeded")
+        assert done["attempt"] == 2
+        (second,) = workers_of(server)
+        assert second.pid != first.pid
+
+
+def test_a_queue_without_a_worker_is_told(
+    serve: Callable[..., tuple[subprocess.Popen[bytes], str]],
+) -> None:
+    _, address = serve("--workers", "0")
+    with httpx.Client(base_url=address, timeout=PATIENCE_SECONDS) as client:
+        dataset_id = client.post("/v1/datasets", json={"name": "digits"}).json()["id"]
+        body = {"dataset_id": dataset_id, "recipe": "quick", "overrides": TINY, "seeds": [1, 2, 3]}
+        jobs = client.post("/v1/searches", json=body).json()["items"]
+        ready = client.get("/readyz").json()
+        assert (ready["status"], ready["workers"], ready["queued_jobs"]) == ("ok", 0, 3)
+        assert "3 jobs wait and no worker lives" in ready["warnings"][0]
+        assert [job["ahead"] for job in jobs] == [0, 1, 2]
 
 
 def test_a_server_without_a_broker_still_takes_jobs(settings: Settings) -> None:
