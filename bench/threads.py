@@ -1,7 +1,7 @@
 """How well a job chooses its number of threads, and what the default number of workers buys.
 
-`quiet` and `busy` are seconds of an epoch of digits by the recipe `quick`, on fixed numbers of threads, and as
-`ours` on those that a job chose in the epoch before. Busy means that another program keeps a core busy. Then
+`quiet` and `busy` are seconds of an epoch of digits by the recipe `quick`, on fixed numbers of threads, and
+as `ours` on those that a job chose in the epoch before. Busy means that another program keeps a core busy. Then
 seven trainings one after the other, and by the workers that `vgae-nas serve` starts by default. Medians.
 """
 
