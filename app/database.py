@@ -117,7 +117,7 @@ def new_id(prefix: str) -> str:
 
 
 def new_ids(prefix: str, count: int) -> list[str]:
-    """So many ids, increasing."""
+    """Makes several prefixed ids at once; each is larger than all that this process made before."""
     global _last_id
     with _id_lock:
         first = max(int(ULID()), _last_id + 1)
@@ -184,17 +184,17 @@ def alembic_config(url: str | None = None) -> Config:
 
 
 def _referring(session: Session, table: FromClause, key: str) -> str:
-    """Which row refers to a row, by its id and table."""
+    """Names a row that refers to the given one, by its id and table."""
     for other in Base.metadata.sorted_tables:
         for reference in other.foreign_keys:
             if reference.column.table is not table or reference.ondelete is not None:
                 continue
-            first = next(iter(other.primary_key))
-            found = session.scalar(select(first).where(reference.parent == key).limit(1))
-            if found is not None:
+            key_column = next(iter(other.primary_key))
+            row_id = session.scalar(select(key_column).where(reference.parent == key).limit(1))
+            if row_id is not None:
                 # the row of a table in between is named by what it belongs to
-                owner = next((key.column.table.name for key in first.foreign_keys), other.name)
-                return f"{found} of the {owner.replace('_', ' ')}"
+                owner = next((key.column.table.name for key in key_column.foreign_keys), other.name)
+                return f"{row_id} of the {owner.replace('_', ' ')}"
     return "something that changed meanwhile; try again"
 
 

@@ -16,7 +16,7 @@ from app.database import Base, Database, now
 from app.problems import Conflict, InvalidRequest, Problem, response
 
 KEPT = timedelta(days=7)
-"""How long an answer is remembered."""
+"""Time for which an answer is remembered."""
 
 UNFINISHED = timedelta(minutes=10)
 """After so long, a request that never answered is taken for lost, and its key is free."""
@@ -57,11 +57,11 @@ class IdempotencyMiddleware:
             f"{scope['path']}?{scope['query_string']!r} ".encode() + asked
         ).hexdigest()
         try:
-            known = await run_in_threadpool(self._claim, key, fingerprint)
+            remembered = await run_in_threadpool(self._claim, key, fingerprint)
         except Problem as problem:
             return await response(problem)(scope, receive, send)
-        if known is not None:
-            return await known(scope, receive, send)
+        if remembered is not None:
+            return await remembered(scope, receive, send)
         answer = _Recorder(send)
         try:
             await self.app(scope, receive, answer)

@@ -108,7 +108,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _add_probes(app: FastAPI) -> None:
     @app.get("/healthz", tags=["probes"])
     def healthz() -> Health:
-        """Whether the process answers."""
+        """Tells that the process answers."""
         return Health(status="ok")
 
     @app.get("/readyz", tags=["probes"])

@@ -19,7 +19,7 @@ Cursor = Annotated[str | None, Query(description="`next_cursor` of the page befo
 
 
 class Page(BaseModel, Generic[T]):
-    """Some items, and how to ask for those after them."""
+    """A page of a list, with the cursor of the next page."""
 
     items: list[T]
     next_cursor: str | None = Field(None, description="`null` on the last page.")

@@ -56,7 +56,7 @@ class Problem(Exception):
         self.errors = [FieldError(field=field, detail=text) for field, text in errors]
 
     def body(self) -> ProblemBody:
-        """As it is sent, and as a failed job keeps it."""
+        """The problem in the form in which it is sent, and in which a failed job keeps it."""
         return ProblemBody(
             type=f"urn:vgae-nas:problem:{self.name}",
             title=self.title,
@@ -73,7 +73,7 @@ class InvalidRequest(Problem):
 
     @classmethod
     def of(cls, field: str, detail: str) -> "InvalidRequest":
-        """For one field."""
+        """Makes the problem of a single field."""
         return cls(f"{field}: {detail}", [(field, detail)])
 
 
@@ -127,7 +127,7 @@ _BY_STATUS: Mapping[int, type[Problem]] = {
 RESPONSES: dict[int | str, dict[str, Any]] = {
     "4XX": {"description": "A problem", "content": {MEDIA_TYPE: {"schema": ProblemBody.model_json_schema()}}}
 }
-"""For the routers' documentation."""
+"""The OpenAPI entries of all problems, by status."""
 
 
 def response(problem: Problem) -> JSONResponse:

@@ -30,11 +30,11 @@ def resolve(recipes: Mapping[str, R], name: str, overrides: Mapping[str, Any], f
     if name not in recipes:
         raise InvalidRequest.of(field, f"unknown {field} {name!r}; must be one of {', '.join(recipes)}")
     recipe = recipes[name]
-    known = [part.name for part in fields(recipe)]
+    names = [part.name for part in fields(recipe)]
     for key in overrides:
-        if key not in known:
+        if key not in names:
             raise InvalidRequest.of(
-                f"overrides.{key}", f"is not a field of a recipe; must be one of {', '.join(known)}"
+                f"overrides.{key}", f"is not a field of a recipe; must be one of {', '.join(names)}"
             )
     try:
         resolved: R = _adapter(type(recipe)).validate_python({**asdict(recipe), **overrides})

@@ -41,7 +41,7 @@ class Opening:
         await app(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
-        """From the server's start to its end."""
+        """Answers the lifespan protocol, from the server's start to its end."""
         await receive()
         self._loaded = asyncio.create_task(self._open())
         await send({"type": "lifespan.startup.complete"})

@@ -18,7 +18,7 @@ MEMORY = 2 << 30
 """Bytes that a worker is given: it and a small training take about half of it."""
 
 POLL_SECONDS = 0.2
-"""Between two looks at the processes."""
+"""Seconds between two looks at the processes."""
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 """Seconds before a worker that died is started again; doubled each time it dies soon."""
@@ -28,7 +28,7 @@ STOP_SECONDS = 30.0
 
 
 def default_workers() -> int:
-    """As many workers as this process has cores, if there is memory for them; one at least."""
+    """The number of cores of this process, or fewer if memory is short; at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return max(1, min(cores, memory // MEMORY))

@@ -47,9 +47,9 @@ def server(workers: int | None = 1) -> Iterator[httpx.Client]:
 
 def _address(log: Path, process: "subprocess.Popen[bytes]") -> str:
     for _ in range(600):
-        found = re.search(r"running on (http://\S+)", log.read_text())
-        if found:
-            return found[1]
+        match = re.search(r"running on (http://\S+)", log.read_text())
+        if match:
+            return match[1]
         if process.poll() is not None:
             break
         time.sleep(0.1)

@@ -148,8 +148,8 @@ def main() -> None:
         for _ in range(EPOCHS):
             plain.epoch(draw(1)[0])
         times["pyg"].append((time.perf_counter() - began) / EPOCHS)
-        began, first = time.perf_counter(), ours.epoch
-        while ours.epoch < first + EPOCHS:
+        began, start = time.perf_counter(), ours.epoch
+        while ours.epoch < start + EPOCHS:
             ours.advance(recipe.max_epochs, generator)
         times["ours"].append((time.perf_counter() - began) / EPOCHS)
     pyg, fast = (1e6 * median(times[name]) for name in ("pyg", "ours"))

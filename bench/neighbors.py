@@ -58,7 +58,7 @@ def main() -> None:
         began = time.perf_counter()
         new_id = add(client, "new", new)
         uploaded = time.perf_counter()
-        found = client.get(f"/v1/datasets/{new_id}/neighbors").raise_for_status().json()["items"]
+        nearest_first = client.get(f"/v1/datasets/{new_id}/neighbors").raise_for_status().json()["items"]
         placed = time.perf_counter()
         client.get(f"/v1/datasets/{new_id}/neighbors").raise_for_status()
         again = time.perf_counter()
@@ -69,7 +69,7 @@ def main() -> None:
         "upload_s": round(uploaded - began, 2),
         "place_s": round(placed - uploaded, 2),
         "place_again_ms": round(1000 * (again - placed), 1),
-        "new": {row["name"]: round(row["distance"], 2) for row in found},
+        "new": {row["name"]: round(row["distance"], 2) for row in nearest_first},
         "usps": {row["name"]: round(row["distance"], 2) for row in from_usps},
         "device": "cpu",
         "threads": torch.get_num_threads(),

@@ -34,9 +34,9 @@ def members() -> Tensor:
         for file in sorted(RESULTS.glob("searches-*.json"))
         for entry in json.loads(file.read_text())["searches"]
     ][:SEARCHED]
-    known = to_tensor([*(p.genotype for p in PUBLISHED), *searched], DARTS)
+    genotypes = to_tensor([*(p.genotype for p in PUBLISHED), *searched], DARTS)
     filling = random_tensor(SEARCHED - len(searched), DARTS, torch.Generator().manual_seed(1))
-    return torch.cat([known, filling])
+    return torch.cat([genotypes, filling])
 
 
 def fit(genotypes: Tensor, preset: str, seconds: float = float("inf")) -> tuple[LatentFit, float]:
@@ -73,22 +73,22 @@ def main() -> None:
     parser.add_argument("--paper-seconds", type=float, default=150.0)
     arguments = parser.parse_args()
     began = time.perf_counter()
-    known = members()
-    exact = min(fit(known, "default")[1], fit(random_tensor(RANDOM, DARTS, _seed(2)), "default")[1])
+    genotypes = members()
+    exact = min(fit(genotypes, "default")[1], fit(random_tensor(RANDOM, DARTS, _seed(2)), "default")[1])
     drawn = random_tensor(TRAINED + HELD_OUT, DARTS, _seed(3))
     space, _ = fit(drawn[:TRAINED], "default")
     held_out = drawn[TRAINED:]
-    found = decode(space.net, encode(space.net, from_tensor(held_out, DARTS)))
+    decoded = decode(space.net, encode(space.net, from_tensor(held_out, DARTS)))
     z = torch.randn(DRAWS, DARTS.nodes, space.recipe.latent_dimension, generator=_seed(4))
     draws = {tuple(row) for row in decode(space.net, z).flatten(1).tolist()}
     trained = {tuple(row) for row in drawn[:TRAINED].flatten(1).tolist()}
     figures = {
         "members_exact": exact,
-        "heldout_exact": float((found == held_out).flatten(1).all(1).float().mean()),
+        "heldout_exact": float((decoded == held_out).flatten(1).all(1).float().mean()),
         "prior_valid_raw": valid_raw(space, z),
         "prior_unique": len(draws) / DRAWS,
         "prior_novel": len(draws - trained) / len(draws),
-        "paper_members_exact": fit(known, "paper", arguments.paper_seconds)[1],
+        "paper_members_exact": fit(genotypes, "paper", arguments.paper_seconds)[1],
         "paper_seconds": arguments.paper_seconds,
         "seconds": round(time.perf_counter() - began, 1),
         "device": "cpu",

@@ -60,8 +60,8 @@ def kept(path: Path, settings: dict[str, Any], searches: list[dict[str, Any]]) -
     former = json.loads(path.read_text())
     if _given(former["settings"]) != _given(settings):
         return []
-    found = {(search["dataset"], search["seed"]) for search in searches}
-    return [search for search in former["searches"] if (search["dataset"], search["seed"]) not in found]
+    done = {(search["dataset"], search["seed"]) for search in searches}
+    return [search for search in former["searches"] if (search["dataset"], search["seed"]) not in done]
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:
@@ -108,19 +108,19 @@ def search(
 
 def describe(client: httpx.Client, dataset: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
     """A finished search with all that is needed to use its genotype."""
-    found = client.get(job["links"]["search"]).raise_for_status().json()
+    search = client.get(job["links"]["search"]).raise_for_status().json()
     genotype = client.get(job["links"]["genotype"]).raise_for_status().json()
-    result = found["result"]
+    result = search["result"]
     return {
         "dataset": dataset["name"],
-        "seed": found["seed"],
-        "method": found["method"],
-        "search_space": found["search_space"],
+        "seed": search["seed"],
+        "method": search["method"],
+        "search_space": search["search_space"],
         "search_accuracy": result["epochs"][-1]["search_accuracy"],
         "search_hours": result["search_hours"],
         "skip_connections": result["skip_connections"],
         "device": result["device"],
-        "settings": found["settings"],
+        "settings": search["settings"],
         "genotype": genotype["genotype"],
         "continuous": genotype["continuous"],
         "epochs": [{k: v for k, v in epoch.items() if k != "alphas"} for epoch in result["epochs"]],

@@ -1,8 +1,8 @@
 """How well a job chooses its number of threads, and what the default number of workers buys.
 
 `quiet` and `busy` are seconds of an epoch of digits by the recipe `quick`, on fixed numbers of threads, and
-as `ours` on those that a job chose in the epoch before. Busy means that another program keeps a core busy. Then
-seven trainings one after the other, and by the workers that `vgae-nas serve` starts by default. Medians.
+as `ours` on those that a job chose in the epoch before. Busy: another program keeps a core busy.
+Then seven trainings one after the other, and by the workers that `vgae-nas serve` starts by default. Medians.
 """
 
 import json
@@ -121,15 +121,15 @@ def seven_trainings(workers: int | None) -> float:
 def main() -> None:
     """Prints all figures."""
     most = torch.get_num_threads()
-    found = {}
+    rows = {}
     for name, load in (("quiet", nullcontext()), ("busy", one_core_busy())):
         with load:
-            found[name] = epochs(most)
+            rows[name] = epochs(most)
     ratios = [
-        row["ours"] / min(value for key, value in row.items() if key.isdecimal()) for row in found.values()
+        row["ours"] / min(value for key, value in row.items() if key.isdecimal()) for row in rows.values()
     ]
     figures = {
-        **found,
+        **rows,
         "worst_ratio": round(max(ratios), 2),
         "seven_trainings_s": {
             "one_after_the_other": round(seven_trainings(1), 1),

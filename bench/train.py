@@ -143,7 +143,7 @@ def main() -> None:
     losses = {name: asked(process)[1] for name, process in processes.items()}
     ours.net.train()
     began = time.perf_counter()
-    first = float(ours._step(images, labels)[0])
+    loss = float(ours._step(images, labels)[0])
     compile_s = time.perf_counter() - began
     times: dict[str, list[float]] = {"ours": [], **{name: [] for name in processes}}
     for _ in range(ROUNDS):
@@ -166,7 +166,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "compiled": ours._compiled is not None,
         "compile_s": round(compile_s, 1),
-        "loss_difference_of_first_step": abs(first - losses["reference"]) / first,
+        "loss_difference_of_first_step": abs(loss - losses["reference"]) / loss,
     }
     print(json.dumps(figures))
 

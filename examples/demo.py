@@ -164,8 +164,8 @@ class Service:
 def first_architecture(service: Service) -> tuple[list[str], float]:
     """Generates from the ready space; the published genotypes' ids, and seconds from the service's start."""
     published = service.ask("POST", "/v1/genotypes/published")["items"]
-    known = {row["name"]: row["id"] for row in service.ask("GET", "/v1/datasets?limit=100")["items"]}
-    body = {"near": {"dataset_id": known["cifar10"]}, "gamma": GAMMA, "count": 1, "seed": 1}
+    datasets = {row["name"]: row["id"] for row in service.ask("GET", "/v1/datasets?limit=100")["items"]}
+    body = {"near": {"dataset_id": datasets["cifar10"]}, "gamma": GAMMA, "count": 1, "seed": 1}
     answer = service.ask("POST", "/v1/latent-spaces/generate", body)
     seconds = time.monotonic() - service.began
     (architecture,) = answer["items"]
@@ -299,9 +299,9 @@ def main() -> None:
     """Runs the demo and prints its figures as JSON in the last line."""
     began = time.monotonic()
     with service() as running:
-        found = run(running)
-    found["seconds"] = round(time.monotonic() - began, 1)
-    print(f"demo: {json.dumps(found)}")
+        figures = run(running)
+    figures["seconds"] = round(time.monotonic() - began, 1)
+    print(f"demo: {json.dumps(figures)}")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ from typing import Any, Protocol
 
 
 class Report(Protocol):
-    """What a stretch of training measured."""
+    """The figures of a stretch of training."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The figures as plain values for JSON."""
         ...
 
 
@@ -44,7 +44,7 @@ class Trainer(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """All that `load_state_dict` needs to go on bit for bit, on as many threads."""
+        """The state from which `load_state_dict` goes on bit for bit, on as many threads."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

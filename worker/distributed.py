@@ -32,7 +32,7 @@ from worker import memory
 START, FAILED = "start.pt", "failed.json"
 
 POLL_SECONDS = 0.1
-"""Between two looks at the folder."""
+"""Seconds between two looks at the folder."""
 
 
 class Processes:
@@ -65,7 +65,7 @@ class Processes:
 
     @property
     def epochs(self) -> int:
-        """How many epochs the whole training has."""
+        """The number of epochs of the whole training."""
         return self.training.epochs
 
     @property
@@ -134,7 +134,7 @@ def _failure(folder: Path, code: int) -> Exception:
 
 
 def main() -> None:
-    """One of the processes, as torchrun starts it."""
+    """Runs one of the processes, as torchrun starts it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("training_id")
     parser.add_argument("folder", type=Path)
@@ -167,7 +167,9 @@ def main() -> None:
         if rank == 0:
             (arguments.folder / FAILED).write_text(json.dumps({"epoch": error.epoch, "cause": error.cause}))
     torch.distributed.destroy_process_group()
-    os._exit(0)  # now and then gloo's threads abort the interpreter's own way out
+    os._exit(
+        0
+    )  # gloo's threads can abort the interpreter's own way out (pytorch/pytorch#179291, PyTorch 2.14.1)
 
 
 if __name__ == "__main__":

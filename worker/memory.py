@@ -8,14 +8,14 @@ import ctypes
 from functools import cache
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Of glibc's `mallopt`."""
+"""Names of two parameters of glibc's `mallopt`."""
 
 LARGEST_KEPT = (1 << 31) - 1
 """Bytes of the largest block that is kept."""
 
 
 def keep_freed() -> None:
-    """From now on the process keeps freed memory for the next tensor. Does nothing without glibc."""
+    """Makes the process keep freed memory for the next tensor. Does nothing without glibc."""
     library = _glibc()
     if library is not None:
         library.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from app.database import now
 
 FEWEST_SECONDS = 1.0
-"""Of work, before which nothing is said."""
+"""Seconds of work before which nothing is said."""
 
 
 class Pace:
@@ -27,7 +27,7 @@ class Pace:
         self._first, self._last = self._first or moment, moment
 
     def eta_at(self) -> datetime | None:
-        """When the job will be over; `None` while that cannot be told."""
+        """The time at which the job will be over; `None` while that cannot be told."""
         if self._first is None or self._last is None:
             return None
         seconds, done = (last - first for last, first in zip(self._last, self._first, strict=True))

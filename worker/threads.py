@@ -18,7 +18,7 @@ GAIN = 1.1
 """A larger number of threads must be so many times as fast as a smaller one to be chosen."""
 
 SLOWER = 2.0
-"""When steps take so many times as long as they did, the choice is made again."""
+"""The choice is made again when steps take so many times as long as they did."""
 
 WATCHED = 8
 """Steps whose median is compared."""
@@ -35,7 +35,7 @@ class Threads:
         self.candidates: list[int] = [2**k for k in range(most.bit_length()) if 2**k < most] + [most]
         self.chosen = self.candidates[0]
         self.seconds: dict[int, float] = {}
-        """Of the last choice: by number of threads, the median of a step."""
+        """The median seconds of a step by number of threads, of the last choice."""
         self._last: float | None = None
         self._watched: deque[float] = deque(maxlen=WATCHED)
         self._begin()
@@ -70,7 +70,7 @@ class Threads:
         self._watched.clear()
 
     def _turn(self) -> int:
-        """Which number of threads the next step gets: all in turn, so that they meet the same conditions."""
+        """The threads of the next step: while they are tried, all numbers in turn."""
         return self.candidates[len(self._measured) % len(self.candidates)] if self._trying else self.chosen
 
     def _tried(self, seconds: float) -> bool:

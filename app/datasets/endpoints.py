@@ -95,10 +95,10 @@ def list_neighbors(
     database: DatabaseIn, dataset_id: str, settings: SettingsIn, artifacts: ArtifactsIn
 ) -> NeighborsOut:
     """The known data sets by optimal transport distance, nearest first. A pair is measured once."""
-    found = neighbors(database, dataset_id, settings, artifacts)
+    nearest_first = neighbors(database, dataset_id, settings, artifacts)
     items = [
         NeighborOut(dataset_id=n.dataset.id, name=n.dataset.name, distance=n.distance, reason=n.reason)
-        for n in found
+        for n in nearest_first
     ]
     return NeighborsOut(dataset_id=dataset_id, items=items)
 

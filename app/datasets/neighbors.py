@@ -41,7 +41,7 @@ def neighbors(
         service.require_images(dataset, field or "dataset_id")
         query = select(Dataset).where(Dataset.source != Source.FACTS, Dataset.id != dataset_id)
         others = list(session.scalars(query))
-        known = {
+        distances = {
             row.second_id if row.first_id == dataset_id else row.first_id: row.distance
             for row in session.scalars(
                 select(DatasetDistance).where(
@@ -49,16 +49,16 @@ def neighbors(
                 )
             )
         }
-    found = []
+    measured = []
     for other in others:
-        if other.id in known:
-            found.append(Neighbor(other, known[other.id]))
+        if other.id in distances:
+            measured.append(Neighbor(other, distances[other.id]))
             continue
         try:
-            found.append(Neighbor(other, _measure(database, dataset, other, settings, artifacts)))
+            measured.append(Neighbor(other, _measure(database, dataset, other, settings, artifacts)))
         except DataError as error:
-            found.append(Neighbor(other, None, str(error)))
-    return sorted(found, key=lambda n: (n.distance is None, n.distance, n.dataset.id))
+            measured.append(Neighbor(other, None, str(error)))
+    return sorted(measured, key=lambda n: (n.distance is None, n.distance, n.dataset.id))
 
 
 def _measure(
@@ -82,6 +82,6 @@ def _profile(dataset: Dataset, settings: Settings, artifacts: Artifacts) -> Prof
         stored = artifacts.get_tensors(key)
         return Profile(stored["features"].double(), stored["labels"])
     except FileNotFoundError:
-        made = profile(service.load(dataset, settings, artifacts))
-        artifacts.put_tensors(key, {"features": made.features.float(), "labels": made.labels})
-        return Profile(made.features.float().double(), made.labels)
+        computed = profile(service.load(dataset, settings, artifacts))
+        artifacts.put_tensors(key, {"features": computed.features.float(), "labels": computed.labels})
+        return Profile(computed.features.float().double(), computed.labels)

@@ -52,7 +52,7 @@ def require_images(dataset: Dataset, field: str) -> None:
 
 
 def listing() -> Select[*tuple[Any, ...]]:
-    """All data sets."""
+    """The query for all data sets."""
     return select(Dataset)
 
 
@@ -121,17 +121,17 @@ def ensure_facts(session: Session, name: str) -> Dataset:
     existing = _by_name(session, name)
     if existing is not None:
         return existing
-    known = KNOWN_DATASETS[name]
+    facts = KNOWN_DATASETS[name]
     dataset = Dataset(
         id=new_id(PREFIX),
         name=name,
         source=Source.FACTS,
-        channels=known.channels,
-        image_size=known.image_size,
-        classes=known.classes,
+        channels=facts.channels,
+        image_size=facts.image_size,
+        classes=facts.classes,
         class_names=[],
-        train_count=known.train_count,
-        test_count=known.test_count,
+        train_count=facts.train_count,
+        test_count=facts.test_count,
         created_at=now(),
     )
     session.add(dataset)

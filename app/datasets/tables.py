@@ -14,15 +14,15 @@ class Source(StrEnum):
     """Where the images of a data set are."""
 
     BUILTIN = "builtin"
-    """In the service's own packages."""
+    """The images come with the service's own packages."""
     TORCHVISION = "torchvision"
-    """Below the data root, in the form of torchvision."""
+    """The images lie below the data root, in the form that torchvision reads."""
     UPLOAD = "upload"
-    """In the file store, from an archive that was sent."""
+    """The images are in the file store; they came in an archive that a client sent."""
     FOLDER = "folder"
-    """In a folder below the data root."""
+    """The images lie in a folder below the data root, one folder a class."""
     FACTS = "facts"
-    """Not here: only counts and sizes are known."""
+    """There are no images here: only their number and size are known."""
 
 
 class Dataset(Base):
@@ -40,9 +40,9 @@ class Dataset(Base):
     train_count: Mapped[int]
     test_count: Mapped[int]
     artifact_key: Mapped[str | None]
-    """Of an upload's images."""
+    """The key of an upload's images in the file store; null for other sources."""
     folder: Mapped[str | None]
-    """Below the data root, of a registered folder."""
+    """The path of a registered folder, below the data root; null for other sources."""
     created_at: Mapped[datetime]
 
 

@@ -14,11 +14,11 @@ class EvaluationKind(StrEnum):
     """How a result was measured."""
 
     TRAINED = "trained"
-    """By a training of this service."""
+    """A training of this service measured it."""
     REPORTED = "reported"
-    """By someone else, in a paper for instance."""
+    """Someone else measured it, in a paper for instance."""
     SEARCH = "search"
-    """By the supernet of a search; not comparable with the others."""
+    """The supernet of a search measured it; it is not comparable with the others."""
 
 
 class Evaluation(Base):
@@ -38,14 +38,14 @@ class Evaluation(Base):
     seed: Mapped[int | None]
     arm: Mapped[str | None]
     test_accuracy: Mapped[float]
-    """Percent, of the best epoch, as the paper reports it."""
+    """Accuracy on the test split in percent, of the best epoch, as the paper reports it."""
     test_top5: Mapped[float | None]
     last_test_accuracy: Mapped[float | None]
-    """Percent, of the last epoch."""
+    """Accuracy on the test split in percent, of the last epoch."""
     validation_accuracy: Mapped[float | None]
-    """Percent, the best on the images held out of the training split."""
+    """The best accuracy in percent on the images that were held out of the training split."""
     selected_test_accuracy: Mapped[float | None]
-    """Percent, of the epoch that is best by `validation_accuracy`."""
+    """Accuracy on the test split in percent, of the epoch that is best by `validation_accuracy`."""
     parameters: Mapped[int | None]
     macs: Mapped[int | None]
     train_seconds: Mapped[float | None]

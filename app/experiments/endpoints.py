@@ -58,12 +58,12 @@ def get_table(
     session: Reading, experiment_id: str, format: Literal["json", "markdown", "csv"] = "json"
 ) -> TableOut | Response:
     """The paper's table, so far as trainings are over; with two data sets also their trade-off."""
-    found = report.table(session, experiment_id)
+    table = report.table(session, experiment_id)
     if format == "json":
-        return found
+        return table
     if format == "csv":
-        return Response(report.comma_separated(found), media_type="text/csv")
-    return Response(report.markdown(found), media_type="text/markdown")
+        return Response(report.comma_separated(table), media_type="text/csv")
+    return Response(report.markdown(table), media_type="text/markdown")
 
 
 @router.get(

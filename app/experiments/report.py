@@ -69,10 +69,10 @@ HEADINGS = {
 }
 
 
-def markdown(found: TableOut) -> str:
+def markdown(figures: TableOut) -> str:
     """The table in Markdown, in the form of the paper's table 2."""
     lines = [" | ".join(HEADINGS.values()), " | ".join("---" for _ in HEADINGS)]
-    for row in found.items:
+    for row in figures.items:
         cells = {
             "arm": row.arm,
             "dataset": row.dataset,
@@ -87,12 +87,12 @@ def markdown(found: TableOut) -> str:
     return "".join(f"| {line} |\n" for line in lines)
 
 
-def comma_separated(found: TableOut) -> str:
+def comma_separated(figures: TableOut) -> str:
     """The table as CSV with a header."""
     out = io.StringIO()
     writer = csv.DictWriter(out, list(TableRow.model_fields))
     writer.writeheader()
-    writer.writerows(row.model_dump() for row in found.items)
+    writer.writerows(row.model_dump() for row in figures.items)
     return out.getvalue()
 
 
@@ -103,16 +103,16 @@ def picture(session: Session, experiment_id: str, form: Literal["svg", "png"]) -
         NotFound: there is no such experiment.
     """
     experiment, _ = get(session, experiment_id)
-    found = table(session, experiment_id)
+    figures = table(session, experiment_id)
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     arms = [arm["name"] for arm in experiment.arms]
     colours = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(arms)}
-    if found.front is not None:
-        _draw_front(axes, found, colours)
+    if figures.front is not None:
+        _draw_front(axes, figures, colours)
     else:
-        _draw_arms(axes, found, _trained(session, experiment), colours)
+        _draw_arms(axes, figures, _trained(session, experiment), colours)
     figure.suptitle(f"Experiment {experiment_id}")
     buffer = io.BytesIO()
     figure.savefig(buffer, format=form, dpi=150)
@@ -155,16 +155,16 @@ def _row(arm: dict[str, Any], dataset_id: str, dataset: str, trained: Sequence[T
 
 def _front(session: Session, experiment: Experiment, trained: Sequence[Trained]) -> list[FrontPoint]:
     """Architectures that are trained on both data sets, and which of them nothing beats."""
-    found: dict[tuple[str, str | None, str | None], dict[str, list[float]]] = {}
+    accuracies: dict[tuple[str, str | None, str | None], dict[str, list[float]]] = {}
     for training, _, evaluation in trained:
         if evaluation is not None:
             key = (training.arm or "", training.genotype_id, training.reference)
-            by_dataset = found.setdefault(key, {})
+            by_dataset = accuracies.setdefault(key, {})
             by_dataset.setdefault(training.dataset_id, []).append(evaluation.test_accuracy)
     first, second = experiment.dataset_ids
     both = {
         key: (mean(values[first]), mean(values[second]))
-        for key, values in found.items()
+        for key, values in accuracies.items()
         if first in values and second in values
     }
     ids = [genotype_id for _, genotype_id, _ in both if genotype_id is not None]
@@ -184,7 +184,7 @@ def _front(session: Session, experiment: Experiment, trained: Sequence[Trained])
     ]
 
 
-def _draw_arms(axes: Any, found: TableOut, trained: Sequence[Trained], colours: dict[str, str]) -> None:
+def _draw_arms(axes: Any, figures: TableOut, trained: Sequence[Trained], colours: dict[str, str]) -> None:
     by_arm: dict[str, list[float]] = {name: [] for name in colours}
     for training, _, evaluation in trained:
         if evaluation is not None:
@@ -196,26 +196,26 @@ def _draw_arms(axes: Any, found: TableOut, trained: Sequence[Trained], colours: 
                 place + 0.15, mean(accuracies), _deviation(accuracies) or 0.0, fmt="s", color=colours[name]
             )
     axes.set_xticks(range(len(by_arm)), list(by_arm), rotation=20, ha="right")
-    axes.set_ylabel(f"accuracy on {found.items[0].dataset} (%), and mean ± SD")
+    axes.set_ylabel(f"accuracy on {figures.items[0].dataset} (%), and mean ± SD")
 
 
-def _draw_front(axes: Any, found: TableOut, colours: dict[str, str]) -> None:
-    points = found.front or []
+def _draw_front(axes: Any, figures: TableOut, colours: dict[str, str]) -> None:
+    points = figures.front or []
     for name, colour in colours.items():
         ours = [point for point in points if point.arm == name]
         x, y = [p.first_accuracy for p in ours], [p.second_accuracy for p in ours]
         axes.scatter(x, y, color=colour, label=name)
     best = sorted((p.first_accuracy, p.second_accuracy) for p in points if p.pareto)
     axes.plot([x for x, _ in best], [y for _, y in best], color="#444444", linewidth=1, label="front")
-    names = list(dict.fromkeys(row.dataset for row in found.items))
+    names = list(dict.fromkeys(row.dataset for row in figures.items))
     axes.set_xlabel(f"accuracy on {names[0]} (%)")
     axes.set_ylabel(f"accuracy on {names[1]} (%)")
     axes.legend(fontsize=8)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return mean(known) if known else None
+    numbers = [value for value in values if value is not None]
+    return mean(numbers) if numbers else None
 
 
 def _deviation(values: Sequence[float]) -> float | None:

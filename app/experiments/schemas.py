@@ -41,11 +41,11 @@ class _Arm(BaseModel):
 
     @property
     def size(self) -> int:
-        """How many architectures the arm has."""
+        """The number of architectures of the arm."""
         raise NotImplementedError
 
     def default_name(self, dataset_name: DatasetName) -> str:
-        """What the arm is called if the request does not say."""
+        """The name of the arm if the request gives none."""
         raise NotImplementedError
 
     def plan(self, planner: Planner[T]) -> T:
@@ -61,13 +61,13 @@ class _Generated(_Arm, DrawIn):
         return self.count
 
     def asked(self, **start: Any) -> GenerateIn:
-        """What the arm asks of the latent space, from a start."""
+        """The arm's request to the latent space, with the given start."""
         shared = {name: getattr(self, name) for name in ("count", *DrawIn.model_fields)}
         return GenerateIn(**start, **shared)
 
 
 class RandomArm(_Generated):
-    """Uniform over the box that the members of the latent space span."""
+    """An arm of architectures drawn uniformly from the box that the members of the latent space span."""
 
     kind: Literal["random"]
 
@@ -79,7 +79,7 @@ class RandomArm(_Generated):
 
 
 class NearArm(_Generated):
-    """Near the best point of a data set."""
+    """An arm of architectures near the best point of a data set."""
 
     kind: Literal["near"]
     dataset_id: str
@@ -93,7 +93,7 @@ class NearArm(_Generated):
 
 
 class BetweenArm(_Generated):
-    """Between the best points of data sets, at weights or in steps."""
+    """An arm of architectures between the best points of data sets, at weights or in steps."""
 
     kind: Literal["between"]
     dataset_ids: list[str] = Field(min_length=2, max_length=10)
@@ -111,7 +111,7 @@ class BetweenArm(_Generated):
 
 
 class GenotypesArm(_Arm):
-    """Given genotypes, for example published ones."""
+    """An arm of genotypes that are registered already, for example published ones."""
 
     kind: Literal["genotypes"]
     genotype_ids: list[str] = Field(min_length=1, max_length=1_000)
@@ -128,7 +128,7 @@ class GenotypesArm(_Arm):
 
 
 class ReferenceArm(_Arm):
-    """A network of torchvision's at the size of the data set."""
+    """An arm of one network of torchvision's, at the size of the data set."""
 
     kind: Literal["reference"]
     model: Literal[REFERENCES]  # type: ignore[valid-type]

@@ -73,24 +73,24 @@ class ArmPlanner:
         """Architectures from the latent space."""
         assert self.space_id is not None
         try:
-            made = generation.draft(self.database, self.space_id, asked, self.settings, self.artifacts)
+            draft = generation.draft(self.database, self.space_id, asked, self.settings, self.artifacts)
         except InvalidRequest as error:
             errors = [(f"{self.field}.{_within(e.field)}", e.detail) for e in error.errors]
             raise InvalidRequest(f"{self.field}: {error.detail}", errors) from None
         shown = self._shown(
-            genotype_ids=[row["id"] for row in made.rows],
-            start=made.answer.start.model_dump(),
-            note=made.answer.note,
+            genotype_ids=[row["id"] for row in draft.rows],
+            start=draft.answer.start.model_dump(),
+            note=draft.answer.note,
         )
-        return PlannedArm(shown, [row["digest"] for row in made.rows], made)
+        return PlannedArm(shown, [row["digest"] for row in draft.rows], draft)
 
     def given(self, genotype_ids: list[str]) -> PlannedArm:
         """Genotypes that are there already."""
         with self.database.session(reads_only=True) as session:
             rows = genotypes.get_many(session, genotype_ids, f"{self.field}.genotype_ids")
         hours = [row.source.get("search_hours") for row in rows]
-        known = [hour for hour in hours if hour is not None]
-        total = sum(known) / len(known) if len(known) == len(hours) else None
+        known_hours = [hour for hour in hours if hour is not None]
+        total = sum(known_hours) / len(known_hours) if len(known_hours) == len(hours) else None
         shown = self._shown(genotype_ids=[row.id for row in rows], search_hours=total)
         return PlannedArm(shown, [row.digest for row in rows])
 
@@ -176,19 +176,19 @@ def get(session: Session, experiment_id: str) -> tuple[Experiment, Job]:
 
 
 def listing() -> Select[*tuple[Any, ...]]:
-    """All experiments with their jobs."""
+    """The query for all experiments with their jobs."""
     return select(Experiment, Job).join(Job, Job.id == Experiment.job_id)
 
 
 def _targets(session: Session, request: ExperimentIn, recipe: TrainRecipe) -> list[Dataset]:
     if len(set(request.dataset_ids)) < len(request.dataset_ids):
         raise InvalidRequest.of("dataset_ids", "must all differ")
-    found = []
+    targets = []
     for position, dataset_id in enumerate(request.dataset_ids):
         field = f"dataset_ids[{position}]"
-        found.append(datasets.get(session, dataset_id, field))
-        trainings.require_trainable(found[-1], recipe, field)
-    return found
+        targets.append(datasets.get(session, dataset_id, field))
+        trainings.require_trainable(targets[-1], recipe, field)
+    return targets
 
 
 def _latent_space(

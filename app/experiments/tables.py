@@ -20,10 +20,10 @@ class Experiment(Base):
     dataset_ids: Mapped[list[Any]]
     recipe: Mapped[str]
     settings: Mapped[dict[str, Any]]
-    """Every field of the recipe, as used."""
+    """The recipe with every field, as it was used."""
     seeds: Mapped[list[Any]]
     arms: Mapped[list[Any]]
-    """Of each: its name, what was asked for, and the genotypes or the reference that it came to."""
+    """A list of arms, each with its name, its request, and the genotypes or the reference that it came to."""
     warnings: Mapped[list[Any]] = mapped_column(default=list)
-    """What was chosen or assumed for the request."""
+    """Sentences that say what was chosen or assumed for the request."""
     created_at: Mapped[datetime]

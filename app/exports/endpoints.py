@@ -12,7 +12,7 @@ router = APIRouter(prefix="/v1", tags=["genotypes"])
 
 
 def _file(media_type: str) -> dict[str, Any]:
-    """How an endpoint that answers with a file is documented."""
+    """The OpenAPI entry of an endpoint that answers with a file."""
     return {"response_class": Response, "responses": {200: {"content": {media_type: {}}}}}
 
 

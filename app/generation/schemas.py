@@ -55,7 +55,7 @@ class BetweenIn(BaseModel):
 
 
 class RangeIn(BaseModel):
-    """From `min` to `max`, both included."""
+    """A range of whole numbers from `min` to `max`, both included; either may be left out."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -64,7 +64,7 @@ class RangeIn(BaseModel):
 
 
 class ConstraintsIn(BaseModel):
-    """What generated architectures must keep to."""
+    """Limits that generated architectures must keep."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -78,7 +78,7 @@ class ConstraintsIn(BaseModel):
 
 
 DEFAULT_GAMMA = 0.1
-"""How far from a point architectures are drawn unless the request says otherwise."""
+"""Gamma of requests that give none: the distance from a point at which architectures are drawn."""
 
 Gamma = Annotated[
     float, Field(ge=0, le=1, description="How far from the point, as a share of the box that members span.")
@@ -86,7 +86,7 @@ Gamma = Annotated[
 
 
 class DrawIn(BaseModel):
-    """What all requests for generated architectures have in common."""
+    """The fields that all requests for generated architectures share."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -96,7 +96,7 @@ class DrawIn(BaseModel):
 
 
 class GenerateIn(DrawIn):
-    """What to generate: near a point, between points, at random, or for a data set."""
+    """A request for new architectures: near a point, between points, at random, or for a data set."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -136,7 +136,7 @@ class PointOut(BaseModel):
 
 
 class NearestOut(BaseModel):
-    """Which data set was picked for another, and why."""
+    """The data set that was chosen as the nearest of another, with the reason."""
 
     for_dataset: str
     dataset_id: str
@@ -146,7 +146,7 @@ class NearestOut(BaseModel):
 
 
 class StartOut(BaseModel):
-    """Where generation started."""
+    """The start that a request for new architectures came to."""
 
     kind: Literal["near", "between", "uniform", "prior"]
     points: list[PointOut] = Field([], description="None for a random start.")

@@ -30,7 +30,7 @@ from models.genotypes.size import NetworkShape, count_macs, count_parameters
 
 @dataclass(frozen=True)
 class Draft:
-    """What was generated, not yet stored.
+    """Generated architectures that are not stored yet.
 
     Args:
         answer: all of the answer but its items.
@@ -71,19 +71,19 @@ def generate(
         InvalidRequest: a count over the limit, a start that is not there, or limits that cannot be met.
     """
     began = time.perf_counter()
-    made = draft(database, space_id, request, settings, artifacts)
+    new = draft(database, space_id, request, settings, artifacts)
     with database.session() as session:
-        store(session, made)
+        store(session, new)
         session.commit()
-    made.answer.seconds = time.perf_counter() - began
-    items = [{name: row[name] for name in GenotypeOut.model_fields} for row in made.rows]
-    return {**made.answer.model_dump(), "items": items}
+    new.answer.seconds = time.perf_counter() - began
+    items = [{name: row[name] for name in GenotypeOut.model_fields} for row in new.rows]
+    return {**new.answer.model_dump(), "items": items}
 
 
-def store(session: Session, made: Draft) -> None:
+def store(session: Session, new: Draft) -> None:
     """Adds the genotypes of a draft, not yet committed."""
-    if made.rows:
-        session.execute(insert(Genotype.__table__), made.rows)  # type: ignore[arg-type]
+    if new.rows:
+        session.execute(insert(Genotype.__table__), new.rows)  # type: ignore[arg-type]
 
 
 def draft(
@@ -99,11 +99,11 @@ def draft(
     with database.session(reads_only=True) as session:
         space = open_space(session, space_id, artifacts)
     constraints = _constraints(request.constraints, space.space)
-    known = []
+    by_distance = []
     if request.for_dataset is not None:  # measures distances, and holds no session while it does
-        known = neighbors(database, request.for_dataset, settings, artifacts, "for_dataset")
+        by_distance = neighbors(database, request.for_dataset, settings, artifacts, "for_dataset")
     with database.session(reads_only=True) as session:
-        start = starts.find(session, space, request, known)
+        start = starts.find(session, space, request, by_distance)
     gamma = None
     generator = torch.Generator().manual_seed(request.seed)
     if start.points is not None:
@@ -112,19 +112,21 @@ def draft(
     else:
         draws = {"uniform": generation.uniform, "prior": generation.prior}
         draw = draws[start.shown.kind](space.box, generator)
-    found = generation.generate(space.net, draw, request.count, space.members, constraints, request.unique)
-    rows = _rows(space, found, start.shown, gamma, request)
+    generated = generation.generate(
+        space.net, draw, request.count, space.members, constraints, request.unique
+    )
+    rows = _rows(space, generated, start.shown, gamma, request)
     answer = GenerateOut(
         latent_space_id=space_id,
         start=start.shown,
         gamma=gamma,
         seed=request.seed,
-        sampled=found.sampled,
-        duplicates=found.duplicates,
-        rejected_by_constraints=found.rejected,
-        repaired=found.repaired,
+        sampled=generated.sampled,
+        duplicates=generated.duplicates,
+        rejected_by_constraints=generated.rejected,
+        repaired=generated.repaired,
         seconds=0.0,
-        note=_note(len(rows), found, request),
+        note=_note(len(rows), generated, request),
         warnings=_warnings(space),
         items=[],
     )
@@ -171,18 +173,18 @@ def _range(asked: RangeIn) -> Range:
 
 def _rows(
     space: OpenSpace,
-    found: generation.Generated,
+    generated: generation.Generated,
     start: StartOut,
     gamma: float | None,
     request: GenerateIn,
 ) -> list[dict[str, Any]]:
     search_space = space.space
-    parameters = count_parameters(found.genotypes, search_space).tolist()
-    macs = count_macs(found.genotypes, search_space).tolist()
-    sources = _sources(found, search_space, start, gamma, request)
-    latents = found.sample.latents.float().contiguous().numpy()
-    made, origin = now(), Origin.GENERATED if start.points else Origin.RANDOM
-    ids = new_ids(genotypes.PREFIX, len(found.genotypes))
+    parameters = count_parameters(generated.genotypes, search_space).tolist()
+    macs = count_macs(generated.genotypes, search_space).tolist()
+    sources = _sources(generated, search_space, start, gamma, request)
+    latents = generated.sample.latents.float().contiguous().numpy()
+    moment, origin = now(), Origin.GENERATED if start.points else Origin.RANDOM
+    ids = new_ids(genotypes.PREFIX, len(generated.genotypes))
     return [
         {
             "id": ids[i],
@@ -198,46 +200,46 @@ def _rows(
             "source": sources[i],
             "latent_space_id": space.row.id,
             "latent": latents[i].tobytes(),
-            "created_at": made,
+            "created_at": moment,
         }
-        for i, (form, digest) in enumerate(forms.described(found.genotypes, search_space))
+        for i, (form, digest) in enumerate(forms.described(generated.genotypes, search_space))
     ]
 
 
 def _sources(
-    found: generation.Generated,
+    generated: generation.Generated,
     search_space: SearchSpace,
     start: StartOut,
     gamma: float | None,
     request: GenerateIn,
 ) -> list[dict[str, Any]]:
-    """Of each genotype, all that made it."""
+    """The source of each genotype: all that is needed to make it again."""
     shared: dict[str, Any] = {"kind": start.kind, "gamma": gamma, "seed": request.seed}
     if start.points:
         shared["points"] = [point.model_dump(exclude_none=True) for point in start.points]
     if start.nearest is not None:
         shared["nearest"] = start.nearest.model_dump()
-    sources: list[dict[str, Any]] = [dict(shared) for _ in range(len(found.genotypes))]
-    if found.sample.directions is not None:
-        for source, up in zip(sources, (found.sample.directions > 0).flatten(1).tolist(), strict=True):
+    sources: list[dict[str, Any]] = [dict(shared) for _ in range(len(generated.genotypes))]
+    if generated.sample.directions is not None:
+        for source, up in zip(sources, (generated.sample.directions > 0).flatten(1).tolist(), strict=True):
             source["direction"] = "".join("+" if sign else "-" for sign in up)
-    if start.weights is not None and found.sample.points is not None:
-        for source, place in zip(sources, found.sample.points.tolist(), strict=True):
+    if start.weights is not None and generated.sample.points is not None:
+        for source, place in zip(sources, generated.sample.points.tolist(), strict=True):
             source["weights"] = start.weights[place]
     if request.constraints is not None:
         network = request.constraints.network.model_dump()
         shape = NetworkShape(**network)
-        sizes = (count(found.genotypes, search_space, shape) for count in (count_parameters, count_macs))
+        sizes = (count(generated.genotypes, search_space, shape) for count in (count_parameters, count_macs))
         for source, parameters, macs in zip(sources, *(size.tolist() for size in sizes), strict=True):
             source["network"] = {**network, "parameters": parameters, "macs": macs}
     return sources
 
 
-def _note(items: int, found: generation.Generated, request: GenerateIn) -> str | None:
+def _note(items: int, generated: generation.Generated, request: GenerateIn) -> str | None:
     if items == request.count:
         return None
     wanted = " and ".join(
         (["within the limits"] if request.constraints is not None else [])
         + (["new"] if request.unique else [])
     )
-    return f"only {items} of {request.count} found: of {found.sampled} drawn no more were {wanted}"
+    return f"only {items} of {request.count} found: of {generated.sampled} drawn no more were {wanted}"

@@ -19,7 +19,7 @@ from models.generation import generate as generation
 
 @dataclass(frozen=True)
 class Start:
-    """Where to draw from.
+    """A place in a latent space from which new latents are drawn.
 
     Args:
         shown: as the client sees it.
@@ -30,7 +30,7 @@ class Start:
     points: Tensor | None = None
 
 
-def find(session: Session, space: OpenSpace, request: GenerateIn, known: Sequence[Neighbor]) -> Start:
+def find(session: Session, space: OpenSpace, request: GenerateIn, by_distance: Sequence[Neighbor]) -> Start:
     """The start that a request asks for.
 
     Args:
@@ -48,7 +48,7 @@ def find(session: Session, space: OpenSpace, request: GenerateIn, known: Sequenc
         return _between(session, space, request.between)
     nearest = None
     if request.for_dataset is not None:
-        nearest = _nearest(session, space, request.for_dataset, known)
+        nearest = _nearest(session, space, request.for_dataset, by_distance)
         shown, point = _best(session, space, nearest.dataset_id, "for_dataset")
     else:
         assert request.near is not None
@@ -106,9 +106,11 @@ def _best(session: Session, space: OpenSpace, dataset_id: str, field: str) -> tu
     return shown, point
 
 
-def _nearest(session: Session, space: OpenSpace, dataset_id: str, known: Sequence[Neighbor]) -> NearestOut:
+def _nearest(
+    session: Session, space: OpenSpace, dataset_id: str, by_distance: Sequence[Neighbor]
+) -> NearestOut:
     passed: list[Neighbor] = []
-    for other in known:
+    for other in by_distance:
         if other.distance is None:
             break
         if ranking.best_point(session, space.space.name, other.dataset.id) is not None:
@@ -117,18 +119,18 @@ def _nearest(session: Session, space: OpenSpace, dataset_id: str, known: Sequenc
                 dataset_id=other.dataset.id,
                 name=other.dataset.name,
                 distance=other.distance,
-                reason=_reason(other, passed, len(known)),
+                reason=_reason(other, passed, len(by_distance)),
             )
         passed.append(other)
     raise InvalidRequest.of(
         "for_dataset",
-        f"none of the {len(known)} other data sets with images has a best point; search or train on one, "
-        "or register a genotype with an evaluation on it",
+        f"none of the {len(by_distance)} other data sets with images has a best point; search or train on "
+        "one, or register a genotype with an evaluation on it",
     )
 
 
-def _reason(chosen: Neighbor, passed: Sequence[Neighbor], known: int) -> str:
-    text = f"{chosen.dataset.name!r} is the nearest of {known} data sets"
+def _reason(chosen: Neighbor, passed: Sequence[Neighbor], count: int) -> str:
+    text = f"{chosen.dataset.name!r} is the nearest of {count} data sets"
     if passed:
         names = ", ".join(repr(other.dataset.name) for other in passed)
         text += f" that has a best point; nearer without one: {names}"

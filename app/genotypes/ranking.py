@@ -72,27 +72,27 @@ SORTS: dict[str, tuple[Any, bool]] = {
     "macs": (func.coalesce(Evaluation.macs, 2**62), False),
     "train_seconds": (func.coalesce(Evaluation.train_seconds, 1e18), False),
 }
-"""What a leaderboard can be sorted by, and whether the largest comes first; what is not known comes last."""
+"""The orders of a leaderboard: a column, and whether its largest value comes first; unknowns come last."""
 
 
 def accuracies_by_dataset(session: Session, ids: Sequence[str]) -> dict[str, dict[str, float]]:
-    """By data set's name and genotype, the best trained or reported accuracy."""
+    """The best trained or reported accuracy of genotypes, by the data set's name and the genotype's id."""
     query = (
         select(Dataset.name, Evaluation.genotype_id, func.max(Evaluation.test_accuracy))
         .join(Dataset, Dataset.id == Evaluation.dataset_id)
         .where(Evaluation.kind != EvaluationKind.SEARCH, Evaluation.genotype_id.in_(ids))
         .group_by(Dataset.name, Evaluation.genotype_id)
     )
-    found: dict[str, dict[str, float]] = {}
+    best: dict[str, dict[str, float]] = {}
     for dataset, genotype_id, accuracy in session.execute(query):
-        found.setdefault(dataset, {})[str(genotype_id)] = accuracy
-    return found
+        best.setdefault(dataset, {})[str(genotype_id)] = accuracy
+    return best
 
 
 def best_accuracies(session: Session, ids: Sequence[str]) -> dict[str, float]:
-    """By genotype, the best trained or reported accuracy on any data set; without those that have none."""
+    """The best trained or reported accuracy of genotypes on any data set, by id; some have none."""
     best: dict[str, float] = {}
-    for found in accuracies_by_dataset(session, ids).values():
-        for genotype_id, accuracy in found.items():
+    for accuracies in accuracies_by_dataset(session, ids).values():
+        for genotype_id, accuracy in accuracies.items():
             best[genotype_id] = max(accuracy, best.get(genotype_id, 0.0))
     return best

@@ -56,18 +56,18 @@ def get_many(session: Session, ids: Sequence[str], field: str) -> list[Genotype]
     Raises:
         InvalidRequest: one is missing or named twice, with its place.
     """
-    found: dict[str, Genotype] = {}
-    for first in range(0, len(ids), 1_000):
-        part = ids[first : first + 1_000]
-        found.update((row.id, row) for row in session.scalars(select(Genotype).where(Genotype.id.in_(part))))
+    rows: dict[str, Genotype] = {}
+    for start in range(0, len(ids), 1_000):
+        part = ids[start : start + 1_000]
+        rows.update((row.id, row) for row in session.scalars(select(Genotype).where(Genotype.id.in_(part))))
     seen = set()
     for position, genotype_id in enumerate(ids):
-        if genotype_id not in found:
+        if genotype_id not in rows:
             raise InvalidRequest.of(f"{field}[{position}]", f"there is no genotype {genotype_id!r}")
         if genotype_id in seen:
             raise InvalidRequest.of(f"{field}[{position}]", f"repeats genotype {genotype_id!r}")
         seen.add(genotype_id)
-    return [found[genotype_id] for genotype_id in ids]
+    return [rows[genotype_id] for genotype_id in ids]
 
 
 def discrete(row: Genotype) -> forms.Genotype:
@@ -90,7 +90,7 @@ def register(session: Session, requests: Sequence[GenotypeIn], batch: bool) -> l
 
 
 def register_published(session: Session) -> list[Genotype]:
-    """All published genotypes with what their papers report; those already there stay as they are."""
+    """Registers all published genotypes with their papers' results; what is registered stays as it is."""
     query = select(Genotype).where(Genotype.origin == Origin.PUBLISHED)
     registered = {row.name: row for row in session.scalars(query)}
     rows = []

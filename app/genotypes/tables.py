@@ -31,19 +31,19 @@ class Genotype(Base):
     origin: Mapped[Origin] = mapped_column(OneOf(Origin), index=True)
     name: Mapped[str | None] = mapped_column(index=True)
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
-    """On which it was searched, if it was."""
+    """The data set on which it was searched; null if it was not."""
     genotype: Mapped[dict[str, Any]]
     continuous: Mapped[dict[str, Any] | None]
     digest: Mapped[str]
     """Equal exactly for equal genotypes."""
     parameters: Mapped[int]
-    """Of the network at the size that the DARTS papers report: 36 channels, 20 cells, CIFAR-10."""
+    """Trainable parameters of its network in the DARTS papers' size: 36 channels, 20 cells, CIFAR-10."""
     macs: Mapped[int | None]
     """Multiply-accumulates of one image through the same network."""
     source: Mapped[dict[str, Any]]
-    """What made it: a paper, a search, or the start point, gamma and direction in a latent space."""
+    """All that made it: a paper, a search, or the start, gamma and direction in a latent space."""
     latent_space_id: Mapped[str | None] = mapped_column(ForeignKey("latent_spaces.id"), index=True)
-    """From which it was generated, if it was."""
+    """The latent space from which it was generated; null if it was not."""
     latent: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """Of which it is the decoding: float32, nodes x latent dimension, row by row."""
+    """The latent that it was decoded from, float32, nodes x latent dimension; null if it was not."""
     created_at: Mapped[datetime]

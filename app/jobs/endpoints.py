@@ -21,7 +21,7 @@ from app.problems import InvalidRequest
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 POLL_SECONDS = 0.5
-"""Between two looks for new events of a followed job."""
+"""Seconds between two looks for new events of a job that a client follows."""
 
 
 @router.get("")

@@ -54,7 +54,7 @@ class JobsOut(BaseModel):
 
 
 class EventOut(BaseModel):
-    """Something that happened in a job."""
+    """One event of a job: something that happened in it."""
 
     model_config = ConfigDict(from_attributes=True)
 

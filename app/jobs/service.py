@@ -94,7 +94,7 @@ def listing(kind: JobKind | None, status: JobStatus | None) -> Select[*tuple[Any
 
 
 def count_queued(session: Session) -> int:
-    """How many jobs wait for a worker."""
+    """The number of jobs that wait for a worker."""
     query = select(func.count()).select_from(Job).where(Job.status == JobStatus.QUEUED)
     return session.scalar(query) or 0
 
@@ -124,7 +124,7 @@ def shown(session: Session, jobs: Sequence[Job]) -> list[JobOut]:
 
 
 def events(session: Session, job_id: str, after: int, limit: int) -> Sequence[JobEvent]:
-    """A job's events with a number above `after`, in order."""
+    """The events of a job with a number above `after`, in order."""
     query = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.number > after)
     return session.scalars(query.order_by(JobEvent.number).limit(limit)).all()
 

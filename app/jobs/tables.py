@@ -26,7 +26,7 @@ class JobStatus(StrEnum):
 
 
 FINAL = tuple(status for status in JobStatus if status.is_final)
-"""Of jobs that are over."""
+"""The statuses of jobs that are over."""
 
 
 class JobKind(StrEnum):
@@ -62,10 +62,10 @@ class Job(Base):
     lease_token: Mapped[str | None]
     lease_expires_at: Mapped[datetime | None] = mapped_column(index=True)
     eta_at: Mapped[datetime | None]
-    """When it is expected to be over, by its pace so far; null while that is not known."""
+    """The time at which it will be over by its pace so far; null while that is not known."""
     created_at: Mapped[datetime]
     queued_at: Mapped[datetime]
-    """When its message was last sent."""
+    """The time at which its message was last sent."""
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
@@ -92,4 +92,4 @@ class Worker(Base):
     pid: Mapped[int]
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime] = mapped_column(index=True)
-    """When it last said that it lives."""
+    """The time at which it last said that it lives."""

@@ -17,7 +17,7 @@ MISSED = 3
 """Sweeps that a worker may miss before it counts as dead."""
 
 KEPT = timedelta(days=1)
-"""How long the row of a dead worker is kept."""
+"""Time for which the row of a dead worker is kept."""
 
 
 def enter(session: Session) -> str:
@@ -44,7 +44,7 @@ def leave(session: Session, worker_id: str) -> None:
 
 
 def count_living(session: Session, settings: Settings) -> int:
-    """How many workers have said lately that they live."""
+    """The number of workers that have said lately that they live."""
     patience = timedelta(seconds=MISSED * settings.sweep_seconds)
     query = select(func.count()).select_from(Worker).where(Worker.seen_at >= now() - patience)
     return session.scalar(query) or 0

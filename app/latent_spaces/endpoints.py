@@ -57,7 +57,7 @@ def encode(session: Reading, latent_space_id: str, body: EncodeIn, artifacts: Ar
 
 @router.get("/{latent_space_id}/meaning")
 def get_meaning(session: Reading, latent_space_id: str, artifacts: ArtifactsIn) -> MeaningOut:
-    """How the principal directions go with parameters, depth, operation counts and accuracy."""
+    """Correlations of the principal directions with parameters, depth, operation counts and accuracy."""
     return figures.meaning(session, latent_space_id, artifacts)
 
 

@@ -59,17 +59,17 @@ def space_map(
         )
         for row, (x, y) in zip(rows, projection.points, strict=True)
     ]
-    known = [i for i, point in enumerate(points) if point.dataset is not None]
+    labelled = [i for i, point in enumerate(points) if point.dataset is not None]
     return MapOut(
         method=method,
         explained_variance=projection.explained_variance,
-        silhouette=silhouette(z[known], [points[i].dataset or "" for i in known]),
+        silhouette=silhouette(z[labelled], [points[i].dataset or "" for i in labelled]),
         items=points,
     )
 
 
 def meaning(session: Session, space_id: str, artifacts: Artifacts) -> MeaningOut:
-    """How the principal directions of a space go with properties of its members.
+    """Correlations of the principal directions of a space with properties of its members.
 
     Raises:
         NotFound, Conflict: no such space, or one that is still training.
@@ -79,9 +79,9 @@ def meaning(session: Session, space_id: str, artifacts: Artifacts) -> MeaningOut
     if len(ids) < 2:
         raise Conflict(f"latent space {space_id} has {len(ids)} members; its directions need two at least")
     values = properties(space.members, space.space)
-    for dataset, found in ranking.accuracies_by_dataset(session, ids).items():
+    for dataset, accuracies in ranking.accuracies_by_dataset(session, ids).items():
         values[f"accuracy:{dataset}"] = torch.tensor(
-            [found.get(i, float("nan")) for i in ids], dtype=torch.float64
+            [accuracies.get(i, float("nan")) for i in ids], dtype=torch.float64
         )
     items = [DirectionOut.model_validate(direction) for direction in directions(space.latents, values)]
     return MeaningOut(members=len(ids), items=items)

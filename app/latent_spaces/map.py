@@ -35,8 +35,8 @@ def values_of(space_map: MapOut, colour: str, operation: str) -> Values | None:
     points = space_map.items
     if colour == "accuracy":
         unknown = float("nan")
-        known = [unknown if point.accuracy is None else point.accuracy for point in points]
-        return Values("best accuracy (%)", known)
+        accuracies = [unknown if point.accuracy is None else point.accuracy for point in points]
+        return Values("best accuracy (%)", accuracies)
     if colour == "parameters":
         return Values("parameters (M)", [point.parameters / 1e6 for point in points])
     if colour == "operation":
@@ -87,8 +87,8 @@ def draw(space_map: MapOut, title: str, form: Literal["svg", "png"], values: Val
 
 
 def _norm(numbers: list[float]) -> Normalize:
-    known = [number for number in numbers if np.isfinite(number)] or [0.0]
-    return Normalize(min(known), max(known))
+    finite = [number for number in numbers if np.isfinite(number)] or [0.0]
+    return Normalize(min(finite), max(finite))
 
 
 def _axis(space_map: MapOut, axis: int) -> str:

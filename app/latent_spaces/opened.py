@@ -24,10 +24,10 @@ from models.latent_spaces.stored import load_weights
 from models.latent_spaces.vgae import VGAE, LatentRecipe, encode
 
 KEPT = 16
-"""Spaces held in memory, the last used."""
+"""The number of spaces that are held in memory, the last used ones."""
 
 KNOWN = (Origin.SEARCHED, Origin.PUBLISHED, Origin.REGISTERED)
-"""Of the genotypes that are members of a ready space; what was generated from it spans no box."""
+"""Origins of the genotypes that are members of a ready space; what was generated from it spans no box."""
 
 
 @dataclass(frozen=True)
@@ -112,13 +112,13 @@ def open_space(session: Session, space_id: str, artifacts: Artifacts) -> OpenSpa
         raise Conflict(f"latent space {row.id} is not trained; its job is {row.job_id}")
     key = (row.id, _version(session, row))
     with _lock:
-        known = _opened.pop(key, None)
-    found = known or _load(session, row, artifacts)
+        opened = _opened.pop(key, None)
+    space = opened or _load(session, row, artifacts)
     with _lock:
-        _opened[key] = found
+        _opened[key] = space
         while len(_opened) > KEPT:
             del _opened[next(iter(_opened))]
-    return found
+    return space
 
 
 def member_ids(session: Session, row: LatentSpace) -> list[str]:
@@ -130,7 +130,7 @@ def member_ids(session: Session, row: LatentSpace) -> list[str]:
 
 
 def member_count(session: Session, row: LatentSpace) -> int:
-    """How many members a space has; those of a ready space are all genotypes that are known."""
+    """The number of members of a space; those of a ready space are all genotypes that are known."""
     if not row.shipped:
         return row.member_count
     return session.scalar(_known(row).with_only_columns(func.count())) or 0

@@ -110,7 +110,7 @@ class DirectionOut(BaseModel):
 
 
 class MeaningOut(BaseModel):
-    """What the principal directions of a space mean."""
+    """The principal directions of a space and the properties that they go with."""
 
     members: int
     items: list[DirectionOut]

@@ -84,7 +84,7 @@ def get(session: Session, space_id: str) -> LatentSpace:
 
 
 def listing() -> Select[*tuple[Any, ...]]:
-    """All latent spaces."""
+    """The query for all latent spaces."""
     return select(LatentSpace)
 
 

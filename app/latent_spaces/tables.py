@@ -20,7 +20,7 @@ class LatentSpace(Base):
     search_space: Mapped[str]
     preset: Mapped[str]
     settings: Mapped[dict[str, Any]]
-    """Every field of the recipe, as used."""
+    """The recipe with every field, as it was used."""
     form: Mapped[str]
     """`discrete`, or `continuous` where members enter as the search left them."""
     seed: Mapped[int]
@@ -31,7 +31,7 @@ class LatentSpace(Base):
     members_exact: Mapped[float | None]
     """The share of members that decode from their mean exactly."""
     artifact_key: Mapped[str | None]
-    """Of the trained weights; set when the space is ready."""
+    """The key of the trained weights in the file store; null until the space is ready."""
     created_at: Mapped[datetime]
 
     @property

@@ -21,7 +21,7 @@ class Search(Base):
     method: Mapped[str]
     recipe: Mapped[str]
     settings: Mapped[dict[str, Any]]
-    """Every field of the recipe, as used."""
+    """The recipe with every field, as it was used."""
     seed: Mapped[int]
     genotype_id: Mapped[str | None] = mapped_column(ForeignKey("genotypes.id"))
     result: Mapped[dict[str, Any] | None]

@@ -21,13 +21,13 @@ class Training(Base):
     """A network of torchvision's by name, where there is no genotype."""
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
     experiment_id: Mapped[str | None] = mapped_column(ForeignKey("experiments.id"), index=True)
-    """Of which it is a part, if it is."""
+    """The experiment that it is a part of; null for one of its own."""
     recipe: Mapped[str]
     settings: Mapped[dict[str, Any]]
-    """Every field of the recipe, as used."""
+    """The recipe with every field, as it was used."""
     seed: Mapped[int]
     arm: Mapped[str | None]
     history: Mapped[list[Any] | None]
     weights_key: Mapped[str | None]
-    """Of the trained network's weights, as the last epoch left them."""
+    """The key of the last epoch's weights in the file store; null until the training is over."""
     created_at: Mapped[datetime]

@@ -39,7 +39,7 @@ class Split(Protocol):
         ...
 
     def to(self, device: torch.device) -> "Split":
-        """The same split, whose batches are on a device."""
+        """Makes the same split with its batches on another device."""
         ...
 
     def batches(
@@ -78,7 +78,7 @@ class Resident:
         return Resident(self.images[rows], self.labels[rows])
 
     def to(self, device: torch.device) -> "Resident":
-        """The same split on another device."""
+        """Copies the split to another device."""
         return Resident(self.images.to(device), self.labels.to(device))
 
     def batches(
@@ -120,7 +120,7 @@ class Streamed:
         return replace(self, rows=self.rows[rows])
 
     def to(self, device: torch.device) -> "Streamed":
-        """The same split, whose batches go to another device."""
+        """Makes the same split with its batches on another device."""
         return replace(self, device=device)
 
     def batches(
@@ -181,7 +181,7 @@ class ImageData:
     image_size: int
 
     def limited(self, train: int | None, seed: int) -> "ImageData":
-        """At most `train` training images, drawn with a seed; the test split stays whole."""
+        """Draws at most `train` training images with a seed; the test split stays whole."""
         if train is None or train >= len(self.train):
             return self
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed))
@@ -281,7 +281,7 @@ def cut_out(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
         return images
     size = images.shape[-1]
     centre = torch.randint(size, (2, len(images), 1), generator=generator).to(images.device)
-    first = centre - side // 2
+    corner = centre - side // 2
     place = torch.arange(size, device=images.device)
-    rows, columns = (place >= first) & (place < first + side)  # each [batch, size]
+    rows, columns = (place >= corner) & (place < corner + side)  # each [batch, size]
     return images.masked_fill((rows[:, :, None] & columns[:, None])[:, None], 0.0)

@@ -20,7 +20,7 @@ SAMPLES = 1_000
 """Images that stand for a data set."""
 
 SEED = 2024
-"""Of the choice of images."""
+"""Seed of the choice of images."""
 
 
 @dataclass(frozen=True)

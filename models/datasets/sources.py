@@ -14,7 +14,7 @@ from torch import Tensor
 from models.datasets.data import DataError, ImageData, Resident, Streamed
 
 SPLIT_SEED = 2024
-"""Of every split that a data set does not bring itself."""
+"""Seed of every split that a data set does not bring itself."""
 
 RESIDENT_BYTES = 4 << 30
 """Images that take more are streamed."""
@@ -56,7 +56,7 @@ def resident(
 
 @dataclass(frozen=True)
 class KnownDataset:
-    """What is known of a named data set before its images are at hand."""
+    """Facts about a named data set that are known before its images are at hand."""
 
     channels: int
     image_size: int
@@ -66,7 +66,7 @@ class KnownDataset:
     loader: str | None
     """The torchvision class; `None` for the bundled digits and for sets of metadata only."""
     folder: str = ""
-    """Where torchvision looks for it below the data root."""
+    """The folder below the data root in which torchvision looks for it."""
 
 
 KNOWN_DATASETS: dict[str, KnownDataset] = {
@@ -93,22 +93,22 @@ def load_named(name: str, root: Path, download: bool = False) -> ImageData:
     """
     if name == "digits":
         return load_digits()
-    known = KNOWN_DATASETS[name]
-    if known.loader is None:
+    facts = KNOWN_DATASETS[name]
+    if facts.loader is None:
         raise DataError(f"{name!r} has no loader; upload its images, or register a folder of them")
     import torchvision.datasets
 
-    dataset = getattr(torchvision.datasets, known.loader)
+    dataset = getattr(torchvision.datasets, facts.loader)
     try:
         train, test = (
-            dataset(root / known.folder, train=train, download=download) for train in (True, False)
+            dataset(root / facts.folder, train=train, download=download) for train in (True, False)
         )
     except (RuntimeError, OSError, ValueError, EOFError) as error:
         raise DataError(
-            f"the images of {name!r} are not in the data root; put torchvision's {known.loader} files there, "
+            f"the images of {name!r} are not in the data root; put torchvision's {facts.loader} files there, "
             f"or ask for a download ({type(error).__name__}: {str(error).splitlines()[0]})"
         ) from error
-    classes = getattr(train, "classes", None) or [str(i) for i in range(known.classes)]
+    classes = getattr(train, "classes", None) or [str(i) for i in range(facts.classes)]
     return resident(
         _planes(train.data), _labels(train.targets), _planes(test.data), _labels(test.targets), tuple(classes)
     )

@@ -15,9 +15,9 @@ from models.genotypes.search_space import SearchSpace
 from models.genotypes.size import NetworkShape
 
 OPSET = 18
-"""Of ONNX; understood by every runtime since 2023."""
+"""Version of the ONNX operators; every runtime since 2023 understands it."""
 
-_exporting = Lock()  # torch's exporter keeps its state in globals
+_exporting = Lock()  # torch's exporter keeps its state in globals (PyTorch 2.14.1)
 
 _HEADER = '''"""The network of one genotype, by itself: it needs PyTorch and nothing else.
 
@@ -138,15 +138,15 @@ def _pairs(edges: tuple[tuple[str, int], ...]) -> str:
 def _definitions(module: ModuleType) -> list[str]:
     """The source of what a module defines, without its imports and its own docstring."""
     source = inspect.getsource(module)
-    found = []
+    definitions = []
     for statement in ast.parse(source).body:
         text = ast.get_source_segment(source, statement)
         assert text is not None
         if isinstance(statement, ast.FunctionDef | ast.ClassDef | ast.Assign):
-            found.append(text)
+            definitions.append(text)
         elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
             # the annotation names what is not imported there
-            found.append(
+            definitions.append(
                 f"{ast.unparse(statement.target)} = {ast.get_source_segment(source, statement.value)}"
             )
-    return found
+    return definitions

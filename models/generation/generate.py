@@ -111,7 +111,7 @@ def prior(members: Tensor, generator: torch.Generator) -> Draw:
 
 @dataclass(frozen=True)
 class Generated:
-    """What a search for genotypes in a latent space found.
+    """The genotypes that were drawn from a latent space, and how many draws they took.
 
     Args:
         genotypes: int64 in the form of `genotype.to_tensor`.
@@ -154,8 +154,8 @@ def generate(
     while True:
         missing = most - len(genotypes) if picky else count
         samples.append(draw(min(missing, max(count, FEWEST_DRAWS) if samples else count)))
-        found, mended = decode_and_repair(net, samples[-1].latents)
-        genotypes, repaired = torch.cat([genotypes, found]), torch.cat([repaired, mended])
+        decoded, mended = decode_and_repair(net, samples[-1].latents)
+        genotypes, repaired = torch.cat([genotypes, decoded]), torch.cat([repaired, mended])
         fits = torch.ones(len(genotypes), dtype=torch.bool)
         if constraints is not None:
             fits = constraints.met_by(genotypes, space)
@@ -184,7 +184,7 @@ def pack(genotypes: Tensor, space: SearchSpace) -> np.ndarray[tuple[int, int], n
 
 
 def _first_seen(genotypes: Tensor, known: Tensor, counts: Tensor, space: SearchSpace) -> Tensor:
-    """Which of the genotypes that count are the first of their kind, and no known one."""
+    """Tells which of the genotypes that count repeat neither an earlier one nor a known one."""
     rows = counts.nonzero().flatten()
     keys = np.concatenate([pack(known, space), pack(genotypes[rows], space)])
     _, firsts = np.unique(keys, axis=0, return_index=True)

@@ -33,7 +33,7 @@ class ConstraintError(ValueError):
 
 @dataclass(frozen=True)
 class Range:
-    """From `min` to `max`, both included; `None` for no end."""
+    """A range of whole numbers from `min` to `max`, both included; `None` for no end."""
 
     min: int | None = None
     max: int | None = None
@@ -57,7 +57,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Constraints:
-    """What generated genotypes must keep to.
+    """Limits that generated genotypes must keep.
 
     Args:
         parameters, macs: of the network of `shape`.

@@ -84,7 +84,7 @@ class Genotype:
         return _digest(json.dumps(self.as_dict()))
 
     def count(self, operation: str) -> dict[str, int]:
-        """How many edges of each cell carry an operation, as `{"normal": 1, "reduce": 0}`."""
+        """Counts the edges of each cell that carry an operation, as `{"normal": 1, "reduce": 0}`."""
         return {cell: sum(op == operation for op, _ in getattr(self, cell)) for cell in CELLS}
 
 
@@ -184,7 +184,7 @@ def described(batch: Tensor, space: SearchSpace) -> list[tuple[dict[str, Any], s
     edges = [[name, node] for name in space.operations for node in range(width)]
     texts, concat = [json.dumps(edge) for edge in edges], list(space.concat)
     operation, predecessor = batch.flatten(2, 3).unbind(-1)  # [batch, cell, edge]
-    found = []
+    forms = []
     for normal, reduce in (operation * width + predecessor).tolist():
         form = {
             "normal": [edges[edge] for edge in normal],
@@ -197,8 +197,8 @@ def described(batch: Tensor, space: SearchSpace) -> list[tuple[dict[str, Any], s
             f'{{"normal": [{cells[0]}], "normal_concat": {concat}, '
             f'"reduce": [{cells[1]}], "reduce_concat": {concat}}}'
         )
-        found.append((form, _digest(text)))
-    return found
+        forms.append((form, _digest(text)))
+    return forms
 
 
 def random_tensor(count: int, space: SearchSpace, generator: torch.Generator) -> Tensor:
@@ -261,12 +261,12 @@ def continuous_from_dict(value: Mapping[str, Any], space: SearchSpace) -> Contin
     Raises:
         GenotypeError: naming the first field at fault.
     """
-    known = [name for cell in CELLS for name in (cell, f"{cell}_edges")]
-    for name in [*known, *value]:
+    names = [name for cell in CELLS for name in (cell, f"{cell}_edges")]
+    for name in [*names, *value]:
         if name not in value:
-            raise GenotypeError(name, f"missing; a continuous genotype has {', '.join(known)}")
-        if name not in known:
-            raise GenotypeError(str(name), f"unknown field; a continuous genotype has {', '.join(known)}")
+            raise GenotypeError(name, f"missing; a continuous genotype has {', '.join(names)}")
+        if name not in names:
+            raise GenotypeError(str(name), f"unknown field; a continuous genotype has {', '.join(names)}")
     fields: dict[str, Any] = {}
     for cell in CELLS:
         rows = _weights(value[cell], cell, (len(space.edges), len(space.operations)))

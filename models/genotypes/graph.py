@@ -39,15 +39,15 @@ class Graph:
         return self.adjacency.shape[0]
 
     def to(self, device: torch.device | str) -> "Graph":
-        """The same batch on another device."""
+        """Copies the batch to another device."""
         return Graph(self.kinds.to(device), self.adjacency.to(device), self.operations.to(device))
 
     def select(self, rows: Tensor) -> "Graph":
-        """The graphs of these numbers."""
+        """Selects graphs of the batch by their numbers."""
         return Graph(self.kinds, self.adjacency[rows], self.operations[rows])
 
     def join(self, other: "Graph") -> "Graph":
-        """The graphs of both batches."""
+        """Joins two batches of graphs of one search space."""
         adjacency = torch.cat([self.adjacency, other.adjacency])
         return Graph(self.kinds, adjacency, torch.cat([self.operations, other.operations]))
 
@@ -108,7 +108,7 @@ class Cells(NamedTuple):
 
 
 def cells(graph: Graph, space: SearchSpace) -> Cells:
-    """The same batch cell by cell."""
+    """Turns a batch of graphs into the form that the layers of the VGAE take."""
     size = space.nodes_per_cell
     by_cell = [
         (graph.adjacency[:, block, block], graph.operations[:, block, block]) for block in space.blocks

@@ -38,7 +38,7 @@ def read_together(x: Tensor, readers: list[nn.Module]) -> list[Tensor]:
 
 
 def _whole(part: Tensor) -> Tensor:
-    """Some channels, laid out as a tensor of their own; compiled code needs no copy."""
+    """Lays some channels out as a tensor of their own; compiled code needs no copy."""
     if torch.compiler.is_compiling():
         return part
     return part.contiguous(memory_format=torch.channels_last)
@@ -168,6 +168,6 @@ class Network(nn.Module):
         return self.classifier(pooled), auxiliary
 
     def _readers(self, position: int) -> list[nn.Module]:
-        """What preprocesses the output of a cell, or at -1 of the stem, for the two cells after it."""
+        """The modules that preprocess a cell's output, or at -1 the stem's, for the two cells after it."""
         following = list(self.cells[position + 1 : position + 3])
         return [cell.get_submodule(f"preprocess.{1 - i}") for i, cell in enumerate(following)]

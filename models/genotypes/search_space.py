@@ -48,8 +48,8 @@ class SearchSpace:
     @cached_property
     def edges(self) -> tuple[tuple[int, int], ...]:
         """Every legal (predecessor, node) pair of one cell, ordered by node, then predecessor."""
-        first = self.inputs
-        return tuple((i, j) for j in range(first, first + self.intermediates) for i in range(j))
+        inputs = self.inputs
+        return tuple((i, j) for j in range(inputs, inputs + self.intermediates) for i in range(j))
 
     @cached_property
     def sources(self) -> slice:

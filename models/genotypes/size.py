@@ -15,7 +15,7 @@ from models.genotypes.search_space import CELLS, SearchSpace
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """What a network's size depends on beside its genotype.
+    """The shape of a network: all that its size depends on beside its genotype.
 
     By default the network at which the DARTS papers report parameters on CIFAR-10.
     """
@@ -33,7 +33,7 @@ STANDARD_NETWORK = NetworkShape()
 
 @dataclass(frozen=True)
 class Costs:
-    """What a network costs: a fixed part, and a part for each edge.
+    """The costs of a network: a fixed part, and a part for each edge.
 
     Args:
         fixed: stem, preprocessing and classifier.
@@ -94,7 +94,7 @@ def count_macs(genotypes: Tensor, space: SearchSpace, shape: NetworkShape = STAN
 
 @lru_cache(maxsize=256)
 def parameter_costs(space: SearchSpace, shape: NetworkShape) -> Costs:
-    """What networks of a shape cost in parameters."""
+    """The costs of networks of a shape in trainable parameters."""
     edges = torch.zeros(len(CELLS), 2, len(space.operations), dtype=torch.int64)
     for reduction, from_input, channels, _ in _edges(shape):
         for index in space.choices:
@@ -105,7 +105,7 @@ def parameter_costs(space: SearchSpace, shape: NetworkShape) -> Costs:
 
 @lru_cache(maxsize=256)
 def mac_costs(space: SearchSpace, shape: NetworkShape) -> Costs:
-    """What networks of a shape cost in multiply-accumulates."""
+    """The costs of networks of a shape in multiply-accumulates of one image."""
     edges = torch.zeros(len(CELLS), 2, len(space.operations), dtype=torch.int64)
     for reduction, from_input, channels, size in _edges(shape):
         for index in space.choices:
@@ -129,13 +129,13 @@ def measure_macs(network: nn.Module, image_channels: int, image_size: int) -> in
 def _edges(shape: NetworkShape) -> list[tuple[int, int, int, int]]:
     """Of every cell, for edges from an intermediate node and from an input: (reduction, from input,
     channels, image size at the edge's source)."""
-    channels, size, found = shape.channels, shape.image_size, []
+    channels, size, rows = shape.channels, shape.image_size, []
     for position in range(shape.cells):
         before, reduction = size, position in reduction_cells(shape.cells)
         if reduction:
             channels, size = 2 * channels, (size + 1) // 2
-        found += [(int(reduction), 0, channels, size), (int(reduction), 1, channels, before)]
-    return found
+        rows += [(int(reduction), 0, channels, size), (int(reduction), 1, channels, before)]
+    return rows
 
 
 def _without_edges(space: SearchSpace, shape: NetworkShape) -> Network:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+# private, as PyTorch 2.11 to 2.14 have no public loop that is compiled as one body
 from torch._higher_order_ops import while_loop
 from torch.func import functional_call, grad_and_value
 
@@ -60,7 +62,7 @@ class FitReport:
     note: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The report as plain values for JSON."""
         return asdict(self)
 
 
@@ -87,7 +89,7 @@ class LatentFit:
     """Epochs between two reports."""
 
     EPOCHS_A_CALL = 100
-    """Of a compiled call."""
+    """Epochs of one call of the compiled loop."""
 
     COMPILE_FROM = 50_000
     """Epochs from which on compiling, up to a minute, pays."""
@@ -120,7 +122,7 @@ class LatentFit:
 
     @property
     def epochs(self) -> int:
-        """How many epochs the training has at most."""
+        """The number of epochs of the whole training, at most."""
         return self.recipe.max_epochs
 
     @property
@@ -130,11 +132,11 @@ class LatentFit:
 
     @property
     def done(self) -> bool:
-        """At the cap, or ended early on a plateau with every member exact."""
+        """Whether the training is at its cap, or ended early on a plateau with every member exact."""
         return self.ended or self.epoch >= self.recipe.max_epochs
 
     def run(self, between_epochs: Callable[[], None]) -> FitReport:
-        """Some more epochs, up to the next report.
+        """Trains on to the next report.
 
         Raises:
             NonFiniteLoss: the loss is no longer a number.
@@ -192,7 +194,7 @@ class LatentFit:
         return float((decoded == self.members).flatten(1).all(1).float().mean())
 
     def state_dict(self) -> dict[str, Any]:
-        """All that `load_state_dict` needs to go on bit for bit."""
+        """The state from which `load_state_dict` goes on bit for bit, on as many threads."""
         return {
             "epoch": self.epoch,
             "last_loss": self.last_loss,
@@ -299,7 +301,7 @@ class LatentFit:
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """So many threads for a while."""
+    """Sets the number of threads for as long as the context lasts."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -138,7 +138,7 @@ class EdgeClassifier(nn.Module):
         self.score = ColumnLinear(hidden, operations)
 
     def project(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """What every node brings to its edges as their source and as their target, each `[hidden, …]`.
+        """Every node's share in the first layer, as source and as target of an edge, each `[hidden, …]`.
 
         Args:
             z: `[inputs, cell, node, batch]`.

@@ -74,13 +74,13 @@ class Direction:
 
 def properties(genotypes: Tensor, space: SearchSpace) -> dict[str, Tensor]:
     """Parameters, depth and the count of every operation of many genotypes, each `[batch]`."""
-    found = {
+    values = {
         "parameters": count_parameters(genotypes, space),
         "depth": depth(genotypes, space),
     }
     for index in space.choices:
-        found[space.operations[index]] = (genotypes[..., 0] == index).sum((1, 2, 3))
-    return {name: values.double() for name, values in found.items()}
+        values[space.operations[index]] = (genotypes[..., 0] == index).sum((1, 2, 3))
+    return {name: values.double() for name, values in values.items()}
 
 
 def directions(z: Tensor, values: dict[str, Tensor]) -> list[Direction]:
@@ -113,8 +113,8 @@ def silhouette(z: Tensor, labels: list[str]) -> float | None:
 
 
 def _correlation(scores: np.ndarray[tuple[int], np.dtype[np.float64]], values: object) -> float | None:
-    known = np.isfinite(values)  # type: ignore[call-overload]
-    x, y = scores[known], np.asarray(values)[known]
+    finite = np.isfinite(values)  # type: ignore[call-overload]
+    x, y = scores[finite], np.asarray(values)[finite]
     if len(x) < 3 or x.std() == 0 or y.std() == 0:
         return None
     return float(np.corrcoef(x, y)[0, 1])

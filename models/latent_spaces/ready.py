@@ -37,7 +37,7 @@ CORNERS = "corners"
 
 
 def path(space: SearchSpace) -> Path:
-    """Where the file of a search space's ready space is, whether it exists or not."""
+    """The path of the file of a search space's ready space, whether it exists or not."""
     return FOLDER / f"{space.name}.safetensors"
 
 
@@ -59,7 +59,7 @@ def load(space: SearchSpace) -> tuple[VGAE, Tensor]:
 
 
 def described(space: SearchSpace) -> dict[str, Any]:
-    """How a search space's ready space was made and what it measured: `recipe`, `seed`, `figures`."""
+    """The recipe, the seed and the figures of a search space's ready space, from its file."""
     with safe_open(path(space), framework="pt") as file:
         return {name: json.loads(value) for name, value in file.metadata().items()}
 

@@ -21,7 +21,7 @@ FORMER_NAMES = {
     "decoder.classify.2.weight": "decoder.classifier.score.weight",
     "decoder.classify.2.bias": "decoder.classifier.score.bias",
 }
-"""What was renamed when the fused layers became modules of their own; the other names stayed."""
+"""Names of weights before the fused layers became modules of their own, and today's; the others stayed."""
 
 
 def load_weights(net: VGAE, stored: Mapping[str, Tensor]) -> VGAE:

@@ -27,7 +27,7 @@ class LimitError(ValueError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What a genotype may have at most; `None` for no limit.
+    """Limits on the discrete genotype of a search; `None` for no limit.
 
     Args:
         max_skip_connections: in either cell.

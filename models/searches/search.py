@@ -52,7 +52,7 @@ class SearchRecipe:
 
     @property
     def limits(self) -> Limits:
-        """Of the discrete genotype."""
+        """The limits on the discrete genotype."""
         return Limits(self.max_skip_connections, self.max_params)
 
 
@@ -94,7 +94,7 @@ class SearchEpoch:
     skip_connections: dict[str, int]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The epoch as plain values for JSON."""
         return asdict(self)
 
 
@@ -129,7 +129,7 @@ class Search(ABC):
     @property
     @abstractmethod
     def epochs(self) -> int:
-        """How many epochs the whole search has."""
+        """The number of epochs of the whole search."""
 
     @property
     def done(self) -> bool:
@@ -143,7 +143,7 @@ class Search(ABC):
 
     @abstractmethod
     def run(self, between_steps: Callable[[], None]) -> SearchEpoch:
-        """One more epoch. What `between_steps` raises ends it, and the epoch is lost."""
+        """Searches one more epoch. What `between_steps` raises ends it, and the epoch is lost."""
 
     @abstractmethod
     def genotype(self) -> Genotype:
@@ -155,7 +155,7 @@ class Search(ABC):
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """All that `load_state_dict` needs to go on bit for bit."""
+        """The state from which `load_state_dict` goes on bit for bit, on as many threads."""
 
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -315,7 +315,7 @@ class PCDARTSSearch(Search):
 
     @torch.no_grad()
     def _search_accuracy(self) -> float:
-        """In percent, on the architecture half, while the architecture rests."""
+        """The accuracy in percent on the architecture half, for epochs in which the architecture rests."""
         self.net.eval()
         right = torch.zeros((), device=self.device)
         for images, labels in self.alpha_half.batches(self.recipe.batch_size, None):

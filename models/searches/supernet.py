@@ -24,11 +24,11 @@ from models.genotypes.operations import FactorizedReduce, ReLUConvBN, shift_pixe
 from models.genotypes.search_space import CELLS, SearchSpace
 
 EPSILON, MOMENTUM = 1e-5, 0.1
-"""Of every batch normalisation, as `nn.BatchNorm2d` has them."""
+"""Epsilon and momentum of every batch normalisation, as `nn.BatchNorm2d` has them."""
 
 ALIGNMENT = 8
 """Channels of the operations' outputs are filled up to a multiple: on a CPU, normalising 12 channels
-takes eight times as long as normalising 16."""
+takes eight times as long as normalising 16 (PyTorch 2.14.1)."""
 
 SEPARABLE = {"sep_conv_3x3": 3, "sep_conv_5x5": 5}
 DILATED = {"dil_conv_3x3": 3, "dil_conv_5x5": 5}
@@ -107,8 +107,8 @@ class SharedReduce(nn.Module):
         self.odd = nn.Parameter(_uniform(edges, channels - channels // 2, channels, fan=channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        # as in `FactorizedReduce`; and with few channels last in memory, PyTorch's gradient of a strided
-        # pointwise convolution writes beyond its memory on CPUs with AVX2 alone
+        # as in `FactorizedReduce`; and with few channels last in memory, the gradient of a strided pointwise
+        # convolution writes beyond its memory on CPUs with AVX2 alone (PyTorch 2.14.1, oneDNN 3.12.0)
         even = F.conv2d(x[..., ::2, ::2], self.even.flatten(0, 1)[..., None, None])
         odd = F.conv2d(shift_pixel(x)[..., ::2, ::2], self.odd.flatten(0, 1)[..., None, None])
         edges = len(self.even)
@@ -176,8 +176,8 @@ class StateEdges(nn.Module):
             rest = F.max_pool2d(rest, 2, 2, ceil_mode=True)
         active = F.relu(chosen)
         weights = F.pad(weights, (0, 0, 0, self.fill))
-        # rows, not columns: torch's channels-last backward of batch normalisation reads a weight with
-        # a stride as if it had none
+        # rows, not columns: the channels-last gradient of batch normalisation on the CPU reads a weight
+        # with a stride as if it had none (PyTorch 2.14.1)
         by_channel = weights.T.repeat_interleave(self.width, dim=1).contiguous()  # [operations, channels]
         mixed = self._shared(chosen, weights)
         for i in self.order:
@@ -193,7 +193,7 @@ class StateEdges(nn.Module):
         return aligned[:, : self.edges * self.width], rest
 
     def _shared(self, chosen: Tensor, weights: Tensor) -> Tensor:
-        """What is the same on all edges but for its weight: pooling, and skip at stride 1.
+        """The sum of the operations that edges share but for their weights: pooling, and skip at stride 1.
 
         The weighting is a pointwise convolution whose kernel is diagonal for each (edge, input).
         """
@@ -335,11 +335,11 @@ class Supernet(nn.Module):
         return torch.cat([F.softmax(part, dim=1) for part in into], dim=1)
 
     def architecture(self) -> list[nn.Parameter]:
-        """What the architecture step trains."""
+        """The parameters that the architecture step trains: alphas and betas."""
         return [self.alphas, self.betas]
 
     def weights(self) -> list[nn.Parameter]:
-        """What the weight step trains."""
+        """The parameters that the weight step trains: all but alphas and betas."""
         return [p for name, p in self.named_parameters() if name not in ("alphas", "betas")]
 
     @torch.no_grad()
@@ -354,7 +354,7 @@ class Supernet(nn.Module):
         )
 
     def _nodes(self) -> Sequence[int]:
-        """How many edges enter each intermediate node."""
+        """The number of edges that enter each intermediate node."""
         return range(self.space.inputs, self.space.inputs + self.space.intermediates)
 
 

@@ -11,7 +11,7 @@ REFERENCES = (
     "shufflenet_v2_x1_0",
     "efficientnet_b0",
 )
-"""By torchvision's names."""
+"""The networks that a reference can be, by torchvision's names."""
 
 SMALL = 64
 """Pixels up to which the first convolution keeps the size of the image, as is usual for CIFAR-10."""

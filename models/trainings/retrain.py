@@ -23,7 +23,7 @@ from models.trainings.world import ALONE, World
 logger = logging.getLogger(__name__)
 
 AUXILIARY_WEIGHT = 0.4
-"""Of the auxiliary head's loss (Liu, Simonyan, Yang, 2019, appendix A.2.1)."""
+"""Weight of the auxiliary head's loss (Liu, Simonyan, Yang, 2019, appendix A.2.1)."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class TrainEpoch:
     validation_accuracy: float | None
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The epoch as plain values for JSON."""
         return asdict(self)
 
 
@@ -192,13 +192,13 @@ class Training:
         self.epoch, self.fraction = 0, 0.0
         self._compiled: Callable[[Tensor], tuple[Tensor, Tensor | None]] | None = None
         if self._is_long():
-            # told so, since its own choice lays the gradients of depthwise convolutions out anew
+            # told so, as its own choice lays gradients of depthwise convolutions out anew (PyTorch 2.14.1)
             options: dict[str, str | int | bool | Callable[..., Any]] = {"force_layout_optimization": True}
             self._compiled = torch.compile(self.net, fullgraph=True, dynamic=False, options=options)
 
     @property
     def epochs(self) -> int:
-        """How many epochs the whole training has."""
+        """The number of epochs of the whole training."""
         return self.recipe.epochs
 
     @property
@@ -212,7 +212,7 @@ class Training:
         return min(1.0, (self.epoch + self.fraction) / self.epochs)
 
     def run(self, between_steps: Callable[[], None]) -> TrainEpoch:
-        """One more epoch. What `between_steps` raises ends it, and the epoch is lost."""
+        """Trains one more epoch. What `between_steps` raises ends it, and the epoch is lost."""
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch + 1)
         torch.manual_seed(self.seed * 100_003 + self.epoch + 1)  # drop path draws from the global stream
         self.net.train()
@@ -276,7 +276,7 @@ class Training:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """All that `load_state_dict` needs to go on bit for bit."""
+        """The state from which `load_state_dict` goes on bit for bit, on as many threads."""
         return {"epoch": self.epoch, "parts": [part.state_dict() for part in self._parts()]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

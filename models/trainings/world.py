@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 
 import torch
-import torch.distributed._functional_collectives as collectives  # what PyTorch's own notes tell to use
+
+# private, as PyTorch 2.11 to 2.14 have no public collective that gradients go through without a warning
+import torch.distributed._functional_collectives as collectives
 from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
 class World:
-    """Which one of several processes this is, that train one network together."""
+    """The place of this process among those that train one network together."""
 
     rank: int = 0
     size: int = 1
@@ -39,7 +41,7 @@ class World:
 
 
 ALONE = World()
-"""One process."""
+"""The world of a training in one process."""
 
 
 class WholeBatchNorm(nn.BatchNorm2d):
