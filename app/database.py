@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -31,7 +32,6 @@ from sqlalchemy.sql import FromClause
 from sqlalchemy.types import TypeDecorator
 from ulid import ULID
 
-import migrations
 from app.problems import Conflict
 
 MEND = "vgae-nas migrate"
@@ -178,7 +178,7 @@ class Database:
 def alembic_config(url: str | None = None) -> Config:
     """Alembic's configuration, found from the package so that any working directory will do."""
     config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.set_main_option("script_location", str(files("migrations")))
     config.attributes["url"] = url
     return config
 

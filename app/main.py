@@ -20,9 +20,8 @@ from app.exports.endpoints import router as exports
 from app.generation.endpoints import router as generation
 from app.genotypes.endpoints import router as genotypes
 from app.idempotency import IdempotencyMiddleware
-from app.jobs import service as jobs
-from app.jobs import workers
-from app.jobs.endpoints import router as jobs_router
+from app.jobs import queries, workers
+from app.jobs.endpoints import router as jobs
 from app.latent_spaces.endpoints import router as latent_spaces
 from app.limits import BodyLimitMiddleware
 from app.problems import Unavailable
@@ -39,7 +38,7 @@ ROUTERS = (
     generation,
     trainings,
     experiments,
-    jobs_router,
+    jobs,
 )
 
 DESCRIPTION = """Neural architectures for a new data set at zero search hours.
@@ -123,7 +122,7 @@ def _add_probes(app: FastAPI) -> None:
             raise Unavailable(str(error)) from None
         with database.session(reads_only=True) as session:
             living = workers.count_living(session, settings)
-            queued = jobs.count_queued(session)
+            queued = queries.count_queued(session)
         idle = f"{queued} jobs wait and no worker lives; start one by `vgae-nas worker`"
         warnings = [idle] if queued and not living else []
         return Readiness(status="ok", workers=living, queued_jobs=queued, warnings=warnings)

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.database import Database
 from app.dependencies import DatabaseIn, Reading, Writing
-from app.jobs import service
+from app.jobs import queries, service
 from app.jobs.schemas import EventOut, EventsOut, JobOut
 from app.jobs.starter import StarterIn
 from app.jobs.tables import Job, JobKind, JobStatus
@@ -33,8 +33,8 @@ def list_jobs(
     limit: Limit = 50,
 ) -> Page[JobOut]:
     """Jobs, newest first."""
-    rows, following = paginate(session, service.listing(kind, status), None, Job.id, cursor, limit)
-    return Page(items=service.shown(session, rows), next_cursor=following)
+    rows, following = paginate(session, queries.listing(kind, status), None, Job.id, cursor, limit)
+    return Page(items=queries.shown(session, rows), next_cursor=following)
 
 
 @router.get("/{job_id}")
@@ -43,13 +43,13 @@ def get_job(session: Reading, job_id: str, response: Response) -> JobOut:
     job = service.get(session, job_id)
     if not job.status.is_final:
         response.headers["Retry-After"] = "1"
-    return service.shown(session, [job])[0]
+    return queries.shown(session, [job])[0]
 
 
 @router.post("/{job_id}/cancel")
 def cancel_job(session: Writing, job_id: str) -> JobOut:
     """Cancels a queued job at once; a running one stops at its next step. With all its parts."""
-    return service.shown(session, [service.cancel(session, job_id)])[0]
+    return queries.shown(session, [service.cancel(session, job_id)])[0]
 
 
 @router.post("/{job_id}/retry", status_code=202)
@@ -98,7 +98,7 @@ async def _follow(database: Database, job_id: str, after: int) -> AsyncIterator[
 def _read(database: Database, job_id: str, after: int, limit: int) -> tuple[list[EventOut], bool]:
     with database.session(reads_only=True) as session:
         over = service.get(session, job_id).status.is_final
-        rows = service.events(session, job_id, after, limit)
+        rows = queries.events(session, job_id, after, limit)
         return [EventOut.model_validate(row) for row in rows], over
 
 

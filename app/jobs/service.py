@@ -15,11 +15,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import CursorResult, Select, func, select, update
+from sqlalchemy import CursorResult, func, select, update
 from sqlalchemy.orm import Session
 
 from app.database import new_id, now
-from app.jobs.schemas import JobOut
 from app.jobs.tables import FINAL, Job, JobEvent, JobKind, JobStatus
 from app.problems import Conflict, JobFailed, NotFound, Problem
 
@@ -81,52 +80,6 @@ def get(session: Session, job_id: str) -> Job:
     if job is None:
         raise NotFound(f"there is no job {job_id!r}")
     return job
-
-
-def listing(kind: JobKind | None, status: JobStatus | None) -> Select[*tuple[Any, ...]]:
-    """The jobs of a kind and status."""
-    query = select(Job)
-    if kind is not None:
-        query = query.where(Job.kind == kind)
-    if status is not None:
-        query = query.where(Job.status == status)
-    return query
-
-
-def count_queued(session: Session) -> int:
-    """The number of jobs that wait for a worker."""
-    query = select(func.count()).select_from(Job).where(Job.status == JobStatus.QUEUED)
-    return session.scalar(query) or 0
-
-
-def shown(session: Session, jobs: Sequence[Job]) -> list[JobOut]:
-    """Jobs as clients see them: how many are before a queued one, how long a running one will take."""
-    waiting = [job.id for job in jobs if job.status is JobStatus.QUEUED]
-    ahead: dict[str, int] = {}
-    if waiting:
-        place = func.row_number().over(order_by=Job.id).label("place")
-        queue = select(Job.id, place).where(Job.status == JobStatus.QUEUED).subquery()
-        query = select(queue.c.id, queue.c.place - 1).where(queue.c.id.in_(waiting))
-        ahead = dict(session.execute(query).all())
-    moment = now()
-    return [
-        JobOut.model_validate(
-            {
-                **{name: getattr(job, name, None) for name in JobOut.model_fields},
-                "ahead": ahead.get(job.id),
-                "eta_seconds": None
-                if job.eta_at is None
-                else round(max(0.0, (job.eta_at - moment).total_seconds()), 1),
-            }
-        )
-        for job in jobs
-    ]
-
-
-def events(session: Session, job_id: str, after: int, limit: int) -> Sequence[JobEvent]:
-    """The events of a job with a number above `after`, in order."""
-    query = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.number > after)
-    return session.scalars(query.order_by(JobEvent.number).limit(limit)).all()
 
 
 def add_event(session: Session, job_id: str, type: str, data: Mapping[str, Any]) -> None:

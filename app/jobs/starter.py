@@ -7,7 +7,7 @@ from fastapi import BackgroundTasks, Depends, Response
 from sqlalchemy.orm import Session
 
 from app.dependencies import SettingsIn
-from app.jobs import queue, service
+from app.jobs import queries, queue
 from app.jobs.schemas import JobOut
 from app.jobs.tables import Job
 
@@ -35,7 +35,7 @@ class Starter:
         """Answers with jobs; `Location` is the first's."""
         self.response.headers["Location"] = f"/v1/jobs/{jobs[0].id}"
         self.response.headers["Retry-After"] = RETRY_AFTER
-        return service.shown(session, jobs)
+        return queries.shown(session, jobs)
 
 
 StarterIn = Annotated[Starter, Depends(Starter)]

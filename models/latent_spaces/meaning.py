@@ -80,7 +80,7 @@ def properties(genotypes: Tensor, space: SearchSpace) -> dict[str, Tensor]:
     }
     for index in space.choices:
         values[space.operations[index]] = (genotypes[..., 0] == index).sum((1, 2, 3))
-    return {name: values.double() for name, values in values.items()}
+    return {name: counted.double() for name, counted in values.items()}
 
 
 def directions(z: Tensor, values: dict[str, Tensor]) -> list[Direction]:

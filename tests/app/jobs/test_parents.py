@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.database import Database
+from app.jobs import queries
 from app.jobs import service as jobs
 from app.jobs.tables import FINAL
 from app.problems import Conflict, JobFailed
@@ -89,6 +90,6 @@ def test_parts_that_end_at_once_end_their_parent(database: Database) -> None:
         thread.join()
     with database.session(reads_only=True) as session:
         parent = jobs.get(session, parent_id)
-        events: Any = jobs.events(session, parent_id, 0, 100)
+        events: Any = queries.events(session, parent_id, 0, 100)
     assert (parent.status, parent.result) == ("succeeded", {"succeeded": 8, "failed": 0, "cancelled": 0})
     assert [event.type for event in events].count("succeeded") == 1

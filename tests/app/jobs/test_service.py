@@ -19,6 +19,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from app.database import Database, now
+from app.jobs import queries
 from app.jobs import service as jobs
 from app.jobs.tables import FINAL, Job
 from app.problems import Conflict, JobFailed, NotFound
@@ -121,8 +122,8 @@ def test_events_are_numbered_without_gaps(session: Session) -> None:
     job_id, token = claimed(session)
     for epoch in range(3):
         jobs.report(session, job_id, token, progress=epoch / 3, step="", event=("progress", {"epoch": epoch}))
-    assert [event.number for event in jobs.events(session, job_id, 0, 100)] == [1, 2, 3, 4, 5]
-    assert [event.number for event in jobs.events(session, job_id, 3, 1)] == [4]
+    assert [event.number for event in queries.events(session, job_id, 0, 100)] == [1, 2, 3, 4, 5]
+    assert [event.number for event in queries.events(session, job_id, 3, 1)] == [4]
 
 
 class JobMachine(RuleBasedStateMachine):
@@ -213,7 +214,7 @@ class JobMachine(RuleBasedStateMachine):
     def the_row_is_consistent(self) -> None:
         with self.database.session(reads_only=True) as session:
             job = jobs.get(session, self.job_id)
-            numbers = [event.number for event in jobs.events(session, self.job_id, 0, 1_000)]
+            numbers = [event.number for event in queries.events(session, self.job_id, 0, 1_000)]
         assert job.status == self.expected
         assert (job.lease_token is not None) == (job.status == "running")
         assert (job.finished_at is not None) == (job.status in FINAL)
