@@ -25,7 +25,7 @@ from models.errors import LatentError, NonFiniteLoss
 from models.searches.limits import LimitError
 from models.trainer import Trainer
 from worker.pace import Pace
-from worker.threads import Threads
+from worker.threads import Threads, restored
 
 logger = logging.getLogger(__name__)
 
@@ -285,7 +285,7 @@ def execute(
     run = Run(job, database, artifacts, settings, stopping)
     logger.info("job %s (%s) starts, attempt %d", job_id, job.kind, job.attempt)
     began = time.monotonic()
-    with run.heartbeat():
+    with run.heartbeat(), restored():
         _run_to_its_end(run, kinds[job.kind])
     logger.info("job %s (%s) ends after %.1f s", job_id, job.kind, time.monotonic() - began)
 

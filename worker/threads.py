@@ -7,6 +7,8 @@ programs come and go.
 
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from statistics import median
 
 import torch
@@ -22,6 +24,16 @@ SLOWER = 2.0
 
 WATCHED = 8
 """Steps whose median is compared."""
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """Gives the process its threads back when the context is left, so that the next job tries them all."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Threads:

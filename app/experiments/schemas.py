@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -35,6 +35,8 @@ class Planner(Protocol[T]):
 class _Arm(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
+    needs_latent_space: ClassVar[bool] = False
+
     name: str | None = Field(
         None, min_length=1, max_length=100, description="By default told from what the arm is."
     )
@@ -54,6 +56,8 @@ class _Arm(BaseModel):
 
 
 class _Generated(_Arm, DrawIn):
+    needs_latent_space = True
+
     count: Count = 5
 
     @property

@@ -15,7 +15,7 @@ from app.datasets.tables import Dataset
 from app.experiments.schemas import Arm, ExperimentIn
 from app.experiments.tables import Experiment
 from app.generation import service as generation
-from app.generation.schemas import DrawIn, GenerateIn
+from app.generation.schemas import GenerateIn
 from app.genotypes import service as genotypes
 from app.jobs import service as jobs
 from app.jobs.tables import Job, JobKind
@@ -196,7 +196,7 @@ def _latent_space(
 ) -> tuple[str | None, list[str]]:
     """The space that arms are generated from, if any are, and how it was chosen if the request names none."""
     if request.latent_space_id is None:
-        if not any(isinstance(arm, DrawIn) for arm in request.arms):
+        if not any(arm.needs_latent_space for arm in request.arms):
             return None, []
         space, choice = latent_spaces.newest(session, DEFAULT_SPACE)
         return space.id, [choice]

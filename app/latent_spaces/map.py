@@ -10,9 +10,16 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from app.genotypes.tables import Origin
 from app.latent_spaces.schemas import MapOut
 
-MARKERS = {"searched": "o", "published": "s", "registered": "D", "generated": "^", "random": "x"}
+MARKERS = {
+    Origin.SEARCHED: "o",
+    Origin.PUBLISHED: "s",
+    Origin.REGISTERED: "D",
+    Origin.GENERATED: "^",
+    Origin.RANDOM: "x",
+}
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#999999")
 """Told apart also by the colour-blind (Okabe, Ito)."""
 

@@ -1,12 +1,16 @@
 """One attempt at one job, in this process: how it ends, and what it leaves."""
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
 import pytest
+import torch
 from sqlalchemy import text
 
+from app.database import now
 from app.jobs import service as jobs
 from app.jobs.tables import Job
 from models.datasets.data import DataError
@@ -27,6 +31,87 @@ def start(service: Service, body: Callable[[Run], Finish], stopping: Event | Non
 
 def done(_: Any) -> tuple[dict[str, Any], dict[str, str]]:
     return {"answer": 42}, {"thing": "/v1/things/1"}
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The report of a trainer that only takes its time."""
+
+    epoch: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"epoch": self.epoch}
+
+
+class Slow:
+    """A trainer of two epochs of many short steps, which looks at its job after each."""
+
+    STEPS = 40
+
+    def __init__(self, look: Callable[[], Job]) -> None:
+        self.epoch, self.epochs, self.fraction, self.look = 0, 2, 0.0, look
+        self.seen: list[tuple[float, str, float | None]] = []
+
+    @property
+    def done(self) -> bool:
+        return self.epoch >= self.epochs
+
+    @property
+    def progress(self) -> float:
+        return (self.epoch + self.fraction) / self.epochs
+
+    def run(self, between_steps: Callable[[], None]) -> Steps:
+        for step in range(self.STEPS):
+            between_steps()
+            time.sleep(0.05)
+            self.fraction = (step + 1) / self.STEPS
+            job = self.look()
+            left = None if job.eta_at is None else (job.eta_at - now()).total_seconds()
+            self.seen.append((job.progress, job.step, left))
+        self.epoch, self.fraction = self.epoch + 1, 0.0
+        return Steps(self.epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self.epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.epoch = state["epoch"]
+
+
+def test_progress_and_the_expected_end_move_within_an_epoch(service: Service) -> None:
+    trainers: list[Slow] = []
+
+    def body(run: Run) -> Finish:
+        def look() -> Job:
+            with service.database.session(reads_only=True) as session:
+                return jobs.get(session, run.job_id)
+
+        trainers.append(Slow(look))
+        assert [report["epoch"] for report in run.epochs(trainers[0]).history] == [1, 2]
+        return done
+
+    job = start(service, body)
+    assert (job.status, job.progress, job.eta_at) == ("succeeded", 1.0, None)
+    seen = trainers[0].seen
+    within_the_first = {progress for progress, _, _ in seen[: Slow.STEPS]} - {0.0}
+    assert len(within_the_first) >= 3
+    assert max(within_the_first) < 0.5
+    progresses = [progress for progress, _, _ in seen]
+    assert progresses == sorted(progresses)
+    assert {step for _, step, _ in seen} >= {"epoch 1 of 2", "epoch 2 of 2"}
+    expected = [left for _, _, left in seen if left is not None]
+    assert expected
+    assert expected[-1] < expected[0]
+
+
+def test_a_checkpoint_of_an_earlier_version_starts_the_job_anew(service: Service) -> None:
+    def body(run: Run) -> Finish:
+        run.report(0.5, "half", checkpoint={"search": {"epoch": 1}, "history": [], "seconds": 1.0})
+        trainer = Slow(lambda: Job(progress=0.0, step="", eta_at=None))
+        assert len(run.epochs(trainer).history) == 2
+        return done
+
+    assert start(service, body).status == "succeeded"
 
 
 def test_a_finished_job_keeps_its_result_and_drops_its_checkpoints(service: Service) -> None:
@@ -113,3 +198,14 @@ def test_a_missing_checkpoint_starts_the_job_anew(service: Service) -> None:
         return done
 
     assert start(service, body).status == "succeeded"
+
+
+def test_the_next_job_tries_all_threads_again(service: Service) -> None:
+    before = torch.get_num_threads()
+
+    def body(run: Run) -> Finish:
+        torch.set_num_threads(before + 1)
+        return done
+
+    assert start(service, body).status == "succeeded"
+    assert torch.get_num_threads() == before
