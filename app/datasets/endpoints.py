@@ -36,7 +36,7 @@ _BODY: dict[str, Any] = {
                     "archive": {
                         "type": "string",
                         "format": "binary",
-                        "description": "A zip of train/<class>/… and test/<class>/… images.",
+                        "description": "A zip or tar of train/<class>/… and test/<class>/…, or of <class>/….",
                     },
                 },
             }

@@ -42,6 +42,24 @@ class DatasetUpload(BaseModel):
     image_size: ImageSize = None
 
 
+class FilesOut(BaseModel):
+    """Files that were treated alike."""
+
+    count: int
+    names: list[str] = Field(description="The first five.")
+
+
+class AccountOut(BaseModel):
+    """What reading the images of a data set came to."""
+
+    counts: dict[str, dict[str, int]] = Field(description="Images by split and class.")
+    mean: list[float] = Field(description="Of the training images, by channel, 0 to 1.")
+    deviation: list[float] = Field(description="Of the training images, by channel.")
+    skipped: dict[str, FilesOut] = Field(description="What was left out, by reason.")
+    converted: dict[str, FilesOut] = Field(description="What was changed in reading, by what was done.")
+    warnings: list[str] = Field(description="What was chosen or doubted.")
+
+
 class DatasetOut(BaseModel):
     """A data set."""
 
@@ -56,6 +74,8 @@ class DatasetOut(BaseModel):
     class_names: list[str]
     train_count: int
     test_count: int
+    digest: str | None = Field(description="Equal for equal images in the same splits and classes.")
+    account: AccountOut | None = Field(description="`null` where there are no images.")
     created_at: datetime
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -14,8 +15,16 @@ from app.datasets.schemas import DatasetIn, DatasetUpload
 from app.datasets.tables import Dataset, Source
 from app.problems import Conflict, InvalidRequest, NotFound
 from app.settings import Settings
+from models.datasets.account import constant_channels, differences, mean_and_deviation
 from models.datasets.data import DataError, ImageData, Resident
-from models.datasets.sources import KNOWN_DATASETS, load_archive, load_folder, load_named, resident
+from models.datasets.sources import (
+    KNOWN_DATASETS,
+    load_archive,
+    load_folder,
+    load_named,
+    resident,
+    stored,
+)
 
 PREFIX = "ds"
 
@@ -68,9 +77,18 @@ def register(session: Session, request: DatasetIn, settings: Settings) -> Datase
     if existing is not None and existing.source is not Source.FACTS:
         if existing.source != source or (source is Source.FOLDER and existing.folder != request.folder):
             raise Conflict(f"the name {request.name!r} is taken by dataset {existing.id}; choose another")
+        if request.image_size is not None and request.image_size != existing.image_size:
+            raise Conflict(
+                f"dataset {existing.id} of the name {request.name!r} has images of {existing.image_size} "
+                f"pixels, not {request.image_size}; choose another name for another size"
+            )
+        if source is Source.FOLDER:
+            _require_unchanged(existing, _read(request, settings))
         return existing
     session.commit()  # reading images takes a while, and holds no lock
     images = _read(request, settings)
+    if source is Source.FOLDER:
+        _require_known_facts(request.name, images, "folder")
     return _save(session, existing, request.name, source, images, folder=request.folder)
 
 
@@ -91,6 +109,7 @@ def upload(
         images = load_archive(file, request.image_size, settings.resident_bytes)
     except DataError as error:
         raise InvalidRequest.of("archive", str(error)) from None
+    _require_known_facts(request.name, images, "archive")
     key = f"datasets/{new_id('img')}.pt"
     artifacts.put_tensors(key, _tensors(images))
     try:
@@ -147,13 +166,60 @@ def load(dataset: Dataset, settings: Settings, artifacts: Artifacts) -> ImageDat
     """
     if dataset.source is Source.UPLOAD:
         assert dataset.artifact_key is not None
-        tensors = artifacts.get_tensors(dataset.artifact_key)
-        return resident(**tensors, classes=tuple(dataset.class_names))
+        tensors, classes = artifacts.get_tensors(dataset.artifact_key), tuple(dataset.class_names)
+        if dataset.account is None:  # of before accounts were kept
+            return resident(**tensors, classes=classes)
+        return stored({**dataset.account, "digest": dataset.digest}, classes, **tensors)
     if dataset.source is Source.FOLDER:
         assert dataset.folder is not None
         folder = _inside(settings.data_root, dataset.folder)
-        return load_folder(folder, dataset.image_size, settings.resident_bytes)
+        images = load_folder(folder, dataset.image_size, settings.resident_bytes)
+        changed = _change(dataset, images)
+        if changed is not None:
+            raise DataError(changed)
+        return images
     return load_named(dataset.name, settings.data_root)
+
+
+def _change(dataset: Dataset, images: ImageData) -> str | None:
+    """What changed in a folder since it was registered, in a sentence; `None` if nothing did."""
+    if dataset.account is None:  # registered before accounts were kept
+        if dataset.class_names == list(images.classes):
+            return None
+        what = f"its classes were {dataset.class_names[:5]} and are {list(images.classes)[:5]}"
+    elif dataset.digest == images.account.digest:
+        return None
+    else:
+        what = differences(dataset.account["counts"], images.account.counts)
+    return (
+        f"the folder {dataset.folder!r} has changed since it was registered as {dataset.name!r}: {what}; "
+        "register it under a new name"
+    )
+
+
+def _require_unchanged(dataset: Dataset, images: ImageData) -> None:
+    changed = _change(dataset, images)
+    if changed is not None:
+        raise Conflict(changed)
+
+
+def _require_known_facts(name: str, images: ImageData, field: str) -> None:
+    """Refuses other images under the name of a known data set, whose published results they would inherit.
+
+    Raises:
+        InvalidRequest: the counts or classes are not those of the known data set; names the field `name`.
+    """
+    known = KNOWN_DATASETS.get(name)
+    if known is None:
+        return
+    expected = (known.train_count, known.test_count, known.classes)
+    if (len(images.train), len(images.test), len(images.classes)) != expected:
+        raise InvalidRequest.of(
+            "name",
+            f"{name!r} is a known data set of {known.train_count} training and {known.test_count} test "
+            f"images in {known.classes} classes; this {field} has {len(images.train)}, {len(images.test)} "
+            f"and {len(images.classes)}, so it needs a name of its own",
+        )
 
 
 def _source(request: DatasetIn) -> Source:
@@ -203,6 +269,7 @@ def _save(
     dataset.channels, dataset.image_size = images.channels, images.image_size
     dataset.classes, dataset.class_names = len(images.classes), list(images.classes)
     dataset.train_count, dataset.test_count = len(images.train), len(images.test)
+    dataset.digest, dataset.account = images.account.digest, _account(images)
     session.add(dataset)
     try:
         session.commit()
@@ -210,6 +277,15 @@ def _save(
         session.rollback()
         raise Conflict(f"the name {name!r} was taken meanwhile; choose another") from None
     return dataset
+
+
+def _account(images: ImageData) -> dict[str, Any]:
+    """A data set's account with its statistics, as the row keeps it."""
+    statistics = images.statistics(torch.device("cpu"))
+    mean, deviation = mean_and_deviation(statistics)
+    account = images.account.as_dict()
+    account["warnings"] = [*account["warnings"], *constant_channels(statistics[1])]
+    return {**account, "mean": mean, "deviation": deviation}
 
 
 def _tensors(images: ImageData) -> dict[str, Any]:

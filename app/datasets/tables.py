@@ -43,6 +43,10 @@ class Dataset(Base):
     """The key of an upload's images in the file store; null for other sources."""
     folder: Mapped[str | None]
     """The path of a registered folder, below the data root; null for other sources."""
+    digest: Mapped[str | None]
+    """Of all images with their splits and classes; null where there are none, or for those of before."""
+    account: Mapped[dict[str, Any] | None]
+    """What reading the images came to: counts, what was skipped and converted, warnings, statistics."""
     created_at: Mapped[datetime]
 
 

@@ -3,11 +3,22 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.evaluations.tables import EvaluationKind
 
-Percent = Annotated[float, Field(ge=0, le=100, description="Percent.")]
+
+def _no_fraction(value: float) -> float:
+    if 0 < value <= 1:
+        raise ValueError(
+            f"must be in percent, 0 to 100; {value:g} looks like a fraction, which is {100 * value:g} %"
+        )
+    return value
+
+
+Percent = Annotated[
+    float, Field(ge=0, le=100, description="Percent; fractions are refused."), AfterValidator(_no_fraction)
+]
 
 
 class EvaluationIn(BaseModel):

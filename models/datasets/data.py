@@ -5,14 +5,15 @@ augmented there in batches. A larger one is `Streamed` from its files by worker 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.datasets.account import Account
 from models.genotypes.network import smallest_image
 
 STREAM_WORKERS = min(8, os.cpu_count() or 1)
@@ -99,17 +100,17 @@ class Streamed:
     """A split read from files, batch by batch.
 
     Args:
-        files: torchvision's `ImageFolder`, without a transform.
-        rows: int64, which of its images.
-        size: side in pixels to which images are scaled and cropped at the centre.
-        mode: `L` or `RGB`.
+        files: paths of all its images.
+        labels: int64, of each file.
+        rows: int64, which of the files are in the split, in order.
+        read: the pixels of a file, uint8 `[channels, size, size]`; sent to worker processes.
         device: where batches go.
     """
 
-    files: Any
+    files: tuple[str, ...]
+    labels: Tensor
     rows: Tensor
-    size: int
-    mode: str
+    read: Callable[[str], Tensor]
     device: torch.device | str = "cpu"
 
     def __len__(self) -> int:
@@ -132,35 +133,23 @@ class Streamed:
         rows = self.rows if generator is None else self.rows[torch.randperm(len(self), generator=generator)]
         if generator is not None and len(rows) % batch_size == 1:
             rows = rows[:-1]
-        images = _Files(self.files, rows.tolist(), self._transform(crop_padding, flip))
-        loader = DataLoader(images, batch_size, num_workers=STREAM_WORKERS, generator=generator)
-        for batch, labels in loader:
-            yield batch.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
-
-    def _transform(self, crop_padding: int, flip: bool) -> Any:
-        from torchvision.transforms import v2
-
-        steps = [v2.Resize(self.size), v2.CenterCrop(self.size)]
-        if crop_padding:
-            steps.append(v2.RandomCrop(self.size, padding=crop_padding))
-        if flip:
-            steps.append(v2.RandomHorizontalFlip())
-        grey = [v2.Grayscale()] if self.mode == "L" else [v2.RGB()]
-        return v2.Compose([*grey, *steps, v2.PILToTensor()])
+        files = _Files([self.files[row] for row in rows.tolist()], self.labels[rows].tolist(), self.read)
+        for images, labels in DataLoader(files, batch_size, num_workers=STREAM_WORKERS, generator=generator):
+            images, labels = (part.to(self.device, non_blocking=True) for part in (images, labels))
+            yield (images if generator is None else augment(images, crop_padding, flip, generator)), labels
 
 
 class _Files(torch.utils.data.Dataset[Batch]):
-    """Some files of an `ImageFolder`, transformed."""
+    """Some files with their labels."""
 
-    def __init__(self, files: Any, rows: list[int], transform: Any) -> None:
-        self.files, self.rows, self.transform = files, rows, transform
+    def __init__(self, files: list[str], labels: list[int], read: Callable[[str], Tensor]) -> None:
+        self.files, self.labels, self.read = files, labels, read
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.files)
 
     def __getitem__(self, position: int) -> tuple[Tensor, int]:  # type: ignore[override]
-        path, label = self.files.samples[self.rows[position]]
-        return self.transform(self.files.loader(path)), label
+        return self.read(self.files[position]), self.labels[position]
 
 
 @dataclass(frozen=True)
@@ -172,6 +161,7 @@ class ImageData:
         classes: the name of each label.
         channels: 1 for grey, 3 for colour images.
         image_size: height and width in pixels.
+        account: what reading it came to.
     """
 
     train: Split
@@ -179,6 +169,7 @@ class ImageData:
     classes: tuple[str, ...]
     channels: int
     image_size: int
+    account: Account
 
     def limited(self, train: int | None, seed: int) -> "ImageData":
         """Draws at most `train` training images with a seed; the test split stays whole."""

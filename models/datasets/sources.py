@@ -1,25 +1,36 @@
 """Where images come from: built in, torchvision, folders and archives."""
 
+import hashlib
+import io
+import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from models.datasets import layout
+from models.datasets.account import Account, Item, count, digest_of, doubts, tensor_items
+from models.datasets.archives import Zip, unpack_tar
 from models.datasets.data import DataError, ImageData, Resident, Streamed
+from models.datasets.images import Looked, Reader, look, value_range
+from models.datasets.layout import SPLIT_SEED
 
-SPLIT_SEED = 2024
-"""Seed of every split that a data set does not bring itself."""
+S = TypeVar("S")
+T = TypeVar("T")
 
 RESIDENT_BYTES = 4 << 30
 """Images that take more are streamed."""
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
+READERS, LARGE = 4, 64 * 64
+"""Threads that read images, and pixels of an image from which on they are faster than a single one, as Pillow
+leaves Python's lock only to decode."""
 
 
 def load_digits() -> ImageData:
@@ -49,9 +60,32 @@ def resident(
     classes: tuple[str, ...],
 ) -> ImageData:
     """A data set in memory from its tensors, uint8 `[images, channels, size, size]` and int64."""
+    items = [
+        *tensor_items("train", train_images, train_labels),
+        *tensor_items("test", test_images, test_labels),
+    ]
+    counts = count(items, classes)
+    account = Account(digest_of(items, classes), counts, warnings=doubts(items, counts))
+    return _resident(train_images, train_labels, test_images, test_labels, classes, account)
+
+
+def stored(account: Mapping[str, Any], classes: tuple[str, ...], **tensors: Tensor) -> ImageData:
+    """A data set in memory from tensors whose account was kept with them."""
+    known = Account(account["digest"], account["counts"], warnings=account["warnings"])
+    return _resident(**tensors, classes=classes, account=known)
+
+
+def _resident(
+    train_images: Tensor,
+    train_labels: Tensor,
+    test_images: Tensor,
+    test_labels: Tensor,
+    classes: tuple[str, ...],
+    account: Account,
+) -> ImageData:
     _, channels, size, _ = train_images.shape
     train, test = Resident(train_images, train_labels), Resident(test_images, test_labels)
-    return ImageData(train, test, classes, channels, size)
+    return ImageData(train, test, classes, channels, size, account)
 
 
 @dataclass(frozen=True)
@@ -103,19 +137,56 @@ def load_named(name: str, root: Path, download: bool = False) -> ImageData:
         train, test = (
             dataset(root / facts.folder, train=train, download=download) for train in (True, False)
         )
-    except (RuntimeError, OSError, ValueError, EOFError) as error:
+        images = [_planes(part.data) for part in (train, test)]
+        labels = [_labels(part.targets) for part in (train, test)]
+    except Exception as error:  # files of another kind can raise anything
+        reason = _blame(root / (facts.folder or facts.loader)) or f"{type(error).__name__}: {error}"
         raise DataError(
             f"the images of {name!r} are not in the data root; put torchvision's {facts.loader} files there, "
-            f"or ask for a download ({type(error).__name__}: {str(error).splitlines()[0]})"
+            f"or ask for a download ({reason.splitlines()[0]})"
         ) from error
+    for part, pictures, answers in zip(("train", "test"), images, labels, strict=True):
+        _require_consistent(name, part, pictures, answers, facts.classes)
     classes = getattr(train, "classes", None) or [str(i) for i in range(facts.classes)]
-    return resident(
-        _planes(train.data), _labels(train.targets), _planes(test.data), _labels(test.targets), tuple(classes)
-    )
+    return resident(images[0], labels[0], images[1], labels[1], tuple(classes))
+
+
+def _require_consistent(name: str, split: str, images: Tensor, labels: Tensor, classes: int) -> None:
+    if len(images) != len(labels):
+        raise DataError(
+            f"the {split} files of {name!r} hold {len(images)} images and {len(labels)} labels; "
+            "they are not of one set"
+        )
+    if len(labels) == 0:
+        raise DataError(f"the {split} files of {name!r} hold no images")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise DataError(
+            f"the labels of the {split} files of {name!r} go from {low} to {high}; "
+            f"they must lie within 0 and {classes - 1}"
+        )
+
+
+def _blame(folder: Path) -> str | None:
+    """The first file of a folder that is plainly not what its name says, with what it is instead."""
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
+        if not path.is_file():
+            continue
+        with path.open("rb") as file:
+            start = file.read(512).lstrip()
+        if start.startswith(b"\x1f\x8b") and path.suffix == ".gz" and not path.with_suffix("").exists():
+            return f"{path.name} is still compressed; unpack it"
+        if start.startswith(b"\x1f\x8b") and path.suffix not in (".gz", ".tgz"):
+            return f"{path.name} is compressed by gzip; unpack it"
+        if start.startswith(b"PK\x03\x04"):
+            return f"{path.name} is a zip archive; unpack it"
+        if start[:1] == b"<":
+            return f"{path.name} is a web page, not data"
+    return None
 
 
 def load_folder(root: Path, image_size: int | None = None, resident_bytes: int = RESIDENT_BYTES) -> ImageData:
-    """A folder of `train/<class>/*` and `test/<class>/*` images (torchvision's `ImageFolder` form).
+    """A folder of images, in any layout that `layout.find` knows.
 
     Args:
         root: the folder.
@@ -126,68 +197,164 @@ def load_folder(root: Path, image_size: int | None = None, resident_bytes: int =
     Raises:
         DataError: naming the file or folder at fault.
     """
-    train, test = (_image_folder(root, split) for split in ("train", "test"))
-    if train.classes != test.classes:
-        differing = sorted(set(train.classes) ^ set(test.classes))
-        raise DataError(f"train and test must have the same classes; {', '.join(differing[:5])} differ")
-    if len(train.classes) < 2:
-        raise DataError(f"has {len(train.classes)} class; at least 2 are needed")
-    grey = all(_open(path).mode in ("1", "L") for path, _ in train.samples[:100])
-    mode, channels = ("L", 1) if grey else ("RGB", 3)
-    size = image_size or _side(train.samples[0][0])
-    classes = tuple(train.classes)
-    if (len(train.samples) + len(test.samples)) * channels * size**2 > resident_bytes:
-        splits = [Streamed(files, torch.arange(len(files.samples)), size, mode) for files in (train, test)]
-        return ImageData(splits[0], splits[1], classes, channels, size)
-    read = _reader(mode, size, image_size is not None)
-    pixels = [np.stack([read(path) for path, _ in files.samples]) for files in (train, test)]
-    images = [torch.from_numpy(x[:, None] if grey else x.transpose(0, 3, 1, 2).copy()) for x in pixels]
-    return resident(images[0], _labels(train.targets), images[1], _labels(test.targets), classes)
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root.name!r}")
+    return _load(Folder(root), image_size, resident_bytes)
 
 
 def load_archive(file: Any, image_size: int | None = None, max_bytes: int = RESIDENT_BYTES) -> ImageData:
-    """A zip archive of the form that `load_folder` reads, perhaps below one outer folder.
+    """An archive of images, zip or tar, in any layout that `layout.find` knows.
 
     Args:
         file: an open binary file.
         image_size: as for `load_folder`.
-        max_bytes: how large the unpacked images may be.
+        max_bytes: how large the archive may be unpacked, and its images in memory.
 
     Raises:
-        DataError: not a zip archive, or one that unpacks to more, or what `load_folder` raises.
+        DataError: no archive, one that takes too much, or what `load_folder` raises.
     """
-    try:
-        archive = zipfile.ZipFile(file)
-    except zipfile.BadZipFile:
-        raise DataError("is not a zip archive") from None
-    with archive, TemporaryDirectory() as folder:
-        images = [m for m in archive.infolist() if Path(m.filename).suffix.lower() in IMAGE_SUFFIXES]
-        if sum(member.file_size for member in images) > max_bytes:
+    if zipfile.is_zipfile(file):
+        return _in_memory(_load(Zip(file, max_bytes), image_size, max_bytes), max_bytes)
+    file.seek(0)
+    with TemporaryDirectory() as name:
+        unpack_tar(file, Path(name), max_bytes)
+        return _in_memory(_load(Folder(Path(name)), image_size, max_bytes), max_bytes)
+
+
+class Files(Protocol):
+    """Where files are read from: a folder or an archive."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all files, parted by slashes."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """The content of a file."""
+        ...
+
+
+class Folder:
+    """The files below a folder.
+
+    Args:
+        root: the folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all files, parted by slashes."""
+        found = []
+        for folder, _, files in os.walk(self.root):
+            inner = Path(folder).relative_to(self.root).as_posix()
+            found += files if inner == "." else [f"{inner}/{name}" for name in files]
+        return found
+
+    def read(self, name: str) -> bytes:
+        """The content of a file."""
+        return (self.root / name).read_bytes()
+
+
+def _load(files: Files, image_size: int | None, resident_bytes: int) -> ImageData:
+    laid = layout.find(files.names)
+    labelled = [*laid.train, *laid.test]
+    names = [name for name, _ in labelled]
+    seen = _each(lambda name: _look_and_digest(files, name), names)
+    looked = [one for one, _ in seen]
+    splits = ["train"] * len(laid.train) + ["test"] * len(laid.test)
+    items = [
+        (split, label, digest) for split, (_, label), (_, digest) in zip(splits, labelled, seen, strict=True)
+    ]
+    account = _account(laid, names, looked, items)
+    channels = 3 if any(one.colour for one in looked) else 1
+    size = image_size or _side(names, looked)
+    reader = Reader(channels, size, image_size is not None, *value_range(looked))
+    labels = torch.tensor([label for _, label in labelled])
+    sizes = [len(laid.train), len(laid.test)]
+    if len(names) * channels * size**2 > resident_bytes:
+        if not isinstance(files, Folder):
+            raise DataError(_too_large(size, resident_bytes))
+        paths = tuple(str(files.root / name) for name in names)
+        rows = torch.arange(len(names)).split(sizes)
+        train, test = (Streamed(paths, labels, part, reader) for part in rows)
+        return ImageData(train, test, laid.classes, channels, size, account)
+    pixels = torch.empty(len(names), channels, size, size, dtype=torch.uint8)
+
+    def keep(position: int) -> None:
+        name = names[position]
+        pixels[position] = reader.read(io.BytesIO(files.read(name)), name)
+
+    _each(keep, range(len(names)), large=size * size > LARGE)
+    (train_pixels, test_pixels), (train_labels, test_labels) = pixels.split(sizes), labels.split(sizes)
+    return _resident(train_pixels, train_labels, test_pixels, test_labels, laid.classes, account)
+
+
+def _in_memory(images: ImageData, max_bytes: int) -> ImageData:
+    if not isinstance(images.train, Resident):
+        raise DataError(_too_large(images.image_size, max_bytes))
+    return images
+
+
+def _too_large(size: int, max_bytes: int) -> str:
+    return (
+        f"its images take more than {max_bytes} bytes at {size} x {size} pixels; give a smaller image_size, "
+        "or put its folders below the data root"
+    )
+
+
+def _account(laid: layout.Layout, names: list[str], looked: list[Looked], items: list[Item]) -> Account:
+    converted: dict[str, list[str]] = {}
+    for name, one in zip(names, looked, strict=True):
+        for conversion in one.conversions:
+            converted.setdefault(conversion, []).append(name)
+    counts = count(items, laid.classes)
+    colours = [one.colour for one in looked]
+    warnings = [*laid.warnings, *doubts(items, counts)]
+    if any(colours) and not all(colours):
+        warnings.append(f"{colours.count(False)} of {len(colours)} images are grey; all are read as colour")
+    if "more than 8 bits" in converted:
+        low, high = value_range(looked)
+        warnings.append(
+            f"{len(converted['more than 8 bits'])} images of more than 8 bits were scaled "
+            f"from {low:g}…{high:g} to 0…255"
+        )
+    return Account(digest_of(items, laid.classes), counts, laid.skipped, converted, warnings)
+
+
+def _look_and_digest(files: Files, name: str) -> tuple[Looked, str]:
+    content = files.read(name)
+    return look(io.BytesIO(content), name), hashlib.sha256(content).hexdigest()
+
+
+def _side(names: list[str], looked: list[Looked]) -> int:
+    """The side that all images have.
+
+    Raises:
+        DataError: an image is not square, or of another size than the first; the message names it.
+    """
+    side = looked[0].width
+    for name, one in zip(names, looked, strict=True):
+        if one.width != one.height:
             raise DataError(
-                f"unpacks to more than {max_bytes} bytes; put its folders below the data root instead, "
-                "and name them as folder"
+                f"{name} is {one.width} x {one.height} pixels; give image_size to crop to squares"
             )
-        try:
-            for member in images:
-                archive.extract(member, folder)  # refuses paths that lead out of the folder
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError) as error:
-            raise DataError(f"cannot be unpacked: {error}") from None
-        root = Path(folder)
-        inner = [path for path in root.iterdir() if path.is_dir() and path.name != "__MACOSX"]
-        if len(inner) == 1 and inner[0].name not in ("train", "test"):
-            root = inner[0]
-        return load_folder(root, image_size)
+        if one.width != side:
+            raise DataError(
+                f"{name} is {one.width} x {one.height} pixels and the first image {side} x {side}; "
+                "give image_size to bring them to one size"
+            )
+    return side
 
 
-def _image_folder(root: Path, split: str) -> Any:
-    from torchvision.datasets import ImageFolder
-
-    if not (root / split).is_dir():
-        raise DataError(f"has no folder {split!r}; train/<class>/… and test/<class>/… are needed")
-    try:
-        return ImageFolder(str(root / split), loader=_open)
-    except FileNotFoundError as error:
-        raise DataError(str(error).splitlines()[0]) from None
+def _each(function: Callable[[S], T], values: Iterable[S], large: bool = False) -> list[T]:
+    """What a function gives for every value, in threads where that is faster."""
+    if not large:
+        return [function(value) for value in values]
+    with ThreadPoolExecutor(READERS) as threads:
+        return list(threads.map(function, values))
 
 
 def _planes(images: Any) -> Tensor:
@@ -198,42 +365,3 @@ def _planes(images: Any) -> Tensor:
 
 def _labels(targets: Any) -> Tensor:
     return torch.as_tensor(targets, dtype=torch.int64)
-
-
-def _open(path: str) -> Any:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise DataError(f"{_short(path)} is not a readable image: {type(error).__name__}") from None
-
-
-def _side(path: str) -> int:
-    width, height = _open(path).size
-    if width != height:
-        raise DataError(f"{_short(path)} is {width} x {height} pixels; give image_size to crop to squares")
-    return int(width)
-
-
-def _reader(mode: str, side: int, resize: bool) -> Callable[[str], Any]:
-    from PIL import ImageOps
-
-    def read(path: str) -> Any:
-        image = _open(path).convert(mode)
-        if resize:
-            image = ImageOps.fit(image, (side, side))
-        elif image.size != (side, side):
-            raise DataError(
-                f"{_short(path)} is {image.size[0]} x {image.size[1]} pixels and the first image "
-                f"{side} x {side}; give image_size to bring them to one size"
-            )
-        return np.asarray(image, dtype=np.uint8)
-
-    return read
-
-
-def _short(path: str) -> str:
-    return "/".join(Path(path).parts[-3:])

@@ -1,5 +1,7 @@
 """Data sets over HTTP."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,14 @@ from fastapi.testclient import TestClient
 from app.datasets.tables import DatasetDistance
 from app.main import create_app
 from app.settings import Settings
+from models.datasets.sources import KNOWN_DATASETS
 from tests.conftest import Service
-from tests.models.datasets.test_sources import archive, small
+from tests.models.datasets.test_sources import archive, picture, small, tarred
+
+
+def rename_a_class(root: Path) -> None:
+    for split in ("train", "test"):
+        (root / split / "a").rename(root / split / "z")
 
 
 def upload(service: Service, files: dict[str, bytes], name: str = "mine", **fields: str):
@@ -100,16 +108,103 @@ def test_a_bad_archive_is_a_problem_and_leaves_nothing(service: Service) -> None
     assert not (service.settings.home / "artifacts" / "datasets").exists()
 
 
-def test_facts_become_images_when_they_come(service: Service, published: list[str]) -> None:
+def test_facts_become_images_when_they_come(
+    service: Service, published: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = service.get("/v1/datasets")["items"]
     facts = next(row for row in rows if row["name"] == "cifar10")
     assert facts["source"] == "facts"
     request = {"dataset_id": facts["id"], "recipe": "quick"}
     assert service.refused("/v1/searches", request) == ["dataset_id"]
+    other = upload(service, small(), name="cifar10")
+    assert other.status_code == 422
+    assert [error["field"] for error in other.json()["errors"]] == ["name"]
+    assert "50000 training and 10000 test images in 10 classes" in other.json()["detail"]
+    same = replace(KNOWN_DATASETS["cifar10"], train_count=6, test_count=6, classes=2)
+    monkeypatch.setitem(KNOWN_DATASETS, "cifar10", same)
     answer = upload(service, small(), name="cifar10")
     assert answer.status_code == 201, answer.text
     assert answer.json()["id"] == facts["id"]
     assert answer.json()["source"] == "upload"
+
+
+def test_the_answer_tells_what_reading_came_to(service: Service) -> None:
+    dataset = upload(service, {**small("L"), "notes.txt": b""}).json()
+    account = dataset["account"]
+    assert account["counts"] == {"train": {"a": 3, "b": 3}, "test": {"a": 3, "b": 3}}
+    assert account["skipped"] == {"no image by its name": {"count": 1, "names": ["notes.txt"]}}
+    assert (len(account["mean"]), len(account["deviation"])) == (1, 1)
+    assert 0.3 < account["mean"][0] < 0.7
+    assert any("fewer than 10" in warning for warning in account["warnings"])
+    again = upload(service, small("L"), name="again").json()
+    assert again["digest"] == dataset["digest"]
+    assert service.get(f"/v1/datasets/{dataset['id']}")["account"] == account
+
+
+def test_built_in_images_have_an_account_too(service: Service, digits: str) -> None:
+    dataset = service.get(f"/v1/datasets/{digits}")
+    assert sum(dataset["account"]["counts"]["train"].values()) == 1_437
+    assert dataset["account"]["skipped"] == {}
+
+
+def in_folder(root: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+
+
+@pytest.fixture
+def folder_service(settings: Settings, tmp_path: Path) -> Iterator[Service]:
+    """A service whose data root has a folder `images`, registered as `mine`."""
+    in_folder(tmp_path / "images", small())
+    narrow = settings.model_copy(update={"data_root": tmp_path})
+    app = create_app(narrow)
+    with TestClient(app) as client:
+        service = Service(client, narrow, app.state.database, app.state.artifacts)
+        service.post("/v1/datasets", {"name": "mine", "folder": "images"})
+        yield service
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (rename_a_class, "classes were ['a', 'b'] and are ['b', 'z']"),
+        (lambda root: (root / "train/a/0.png").unlink(), "class 'a' had 3 images in train and has 2"),
+        (lambda root: (root / "train/a/0.png").write_bytes(picture(seed=99)), "their content is not"),
+        (lambda root: in_folder(root, {"train/c/0.png": picture()}), "are ['a', 'b', 'c']"),
+    ],
+)
+def test_a_folder_that_changed_is_refused_with_what_changed(
+    folder_service: Service, tmp_path: Path, change: Callable[[Path], object], reason: str
+) -> None:
+    service = folder_service
+    (dataset,) = service.get("/v1/datasets")["items"]
+    assert service.post("/v1/datasets", {"name": "mine", "folder": "images"})["id"] == dataset["id"]
+    change(tmp_path / "images")
+    again = service.client.post("/v1/datasets", json={"name": "mine", "folder": "images"})
+    assert again.status_code == 409
+    assert reason in again.json()["detail"]
+    published = service.post("/v1/genotypes/published")["items"][0]["id"]
+    body = {"dataset_id": dataset["id"], "genotype_ids": [published], "recipe": "quick"}
+    service.post("/v1/trainings", {**body, "overrides": {"channels": 4, "cells": 2, "epochs": 1}})
+    (job,) = service.run_jobs()
+    assert job["status"] == "failed"
+    assert reason in job["error"]["detail"]
+
+
+def test_the_same_name_with_another_size_is_a_conflict_that_names_both(folder_service: Service) -> None:
+    body = {"name": "mine", "folder": "images", "image_size": 4}
+    answer = folder_service.client.post("/v1/datasets", json=body)
+    assert answer.status_code == 409
+    assert "6 pixels" in answer.json()["detail"]
+    assert "not 4" in answer.json()["detail"]
+
+
+def test_a_tar_is_uploaded_as_a_zip_is(service: Service) -> None:
+    files = {"archive": ("images.tar.gz", tarred(small(), "gz"))}
+    answer = service.client.post("/v1/datasets", files=files, data={"name": "tarred"})
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["train_count"] == 6
 
 
 def test_a_data_set_goes_with_its_file_unless_something_refers_to_it(service: Service) -> None:

@@ -137,3 +137,17 @@ def test_a_genotype_goes_unless_something_needs_it(service: Service, published: 
     refused = service.client.delete(f"/v1/genotypes/{published[1]}")
     assert refused.status_code == 409
     assert "latent space" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("accuracy", [0.9731, 1.0, 0.001])
+def test_an_accuracy_that_looks_like_a_fraction_is_refused(
+    service: Service, digits: str, accuracy: float
+) -> None:
+    evaluation = {"dataset_id": digits, "test_accuracy": accuracy}
+    body = {"genotype": PUBLISHED[0].genotype.as_dict(), "evaluation": evaluation}
+    answer = service.client.post("/v1/genotypes", json=body)
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["field"] == "evaluation.test_accuracy"
+    assert "looks like a fraction" in error["detail"]
+    assert service.get("/v1/genotypes")["items"] == []
