@@ -69,7 +69,7 @@ def test_an_evaluation_comes_with_the_genotype(service: Service, digits: str) ->
         ({"text": DARTS_V2.text(), "search_space": "nasnet"}, "search_space"),
         ({"text": DARTS_V2.text(), "dataset_id": "ds_x"}, "dataset_id"),
         (
-            {"text": DARTS_V2.text(), "evaluation": {"dataset_id": "ds_x", "test_accuracy": 1}},
+            {"text": DARTS_V2.text(), "evaluation": {"dataset_id": "ds_x", "test_accuracy": 50}},
             "evaluation.dataset_id",
         ),
         (
