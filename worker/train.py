@@ -26,7 +26,14 @@ def run(run: Run) -> Finish:
 
     def finish(session: Session) -> tuple[dict[str, Any], dict[str, str]]:
         row = trainings.finish(
-            session, training_id, trained.history, parameters, macs, trained.seconds, weights_key
+            session,
+            training_id,
+            trained.history,
+            parameters,
+            macs,
+            trained.seconds,
+            weights_key,
+            training.normalisation(),
         )
         result = {
             "evaluation_id": row.id,

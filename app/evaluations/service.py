@@ -40,3 +40,8 @@ def of_genotype(session: Session, genotype_id: str) -> Sequence[Evaluation]:
     """A genotype's evaluations, newest first."""
     query = select(Evaluation).where(Evaluation.genotype_id == genotype_id)
     return session.scalars(query.order_by(Evaluation.id.desc())).all()
+
+
+def of_training(session: Session, training_id: str) -> Evaluation | None:
+    """What a training measured; `None` if it has not ended well."""
+    return session.scalars(select(Evaluation).where(Evaluation.training_id == training_id)).one_or_none()

@@ -24,7 +24,7 @@ def get_picture(session: Reading, genotype_id: str) -> Response:
 
 @router.get("/genotypes/{genotype_id}/module.py", **_file("text/x-python"))
 def get_module(session: Reading, genotype_id: str, shape: Annotated[ExportIn, Query()]) -> Response:
-    """The network as a standalone Python file that imports PyTorch alone."""
+    """The network as a Python file that imports PyTorch alone; a training's has classes and normalisation."""
     return Response(service.module(session, genotype_id, shape), media_type="text/x-python")
 
 
@@ -32,6 +32,10 @@ def get_module(session: Reading, genotype_id: str, shape: Annotated[ExportIn, Qu
 def get_onnx(
     session: Reading, genotype_id: str, shape: Annotated[ExportIn, Query()], artifacts: ArtifactsIn
 ) -> Response:
-    """The network as ONNX: `images` to `logits`, for any batch."""
+    """The network as ONNX for any batch.
+
+    That of a training takes `images` as they are, uint8, and has the classes in its metadata; without a
+    training it has fresh weights and takes `normalised_images`.
+    """
     content = service.onnx(session, genotype_id, shape, artifacts)
     return Response(content, media_type="application/octet-stream")

@@ -1,6 +1,7 @@
 """Genotypes for other places: a picture, a Python file, an ONNX model."""
 
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import safetensors.torch
 import torch
@@ -8,6 +9,8 @@ from sqlalchemy.orm import Session
 
 from app.artifacts import Artifacts
 from app.datasets import service as datasets
+from app.datasets.tables import Dataset
+from app.evaluations import service as evaluations
 from app.exports import picture as pictures
 from app.exports.schemas import ExportIn
 from app.genotypes import service
@@ -15,7 +18,7 @@ from app.genotypes.tables import Genotype
 from app.problems import InvalidRequest
 from app.trainings.tables import Training
 from models.datasets.data import DataError, require_size
-from models.exports.export import module_source, onnx_bytes
+from models.exports.export import Card, module_source, onnx_bytes
 from models.genotypes.network import Network
 from models.genotypes.search_space import SEARCH_SPACES
 from models.genotypes.size import NetworkShape
@@ -23,11 +26,12 @@ from models.genotypes.size import NetworkShape
 
 @dataclass(frozen=True)
 class Exported:
-    """The network to export: its shape, and whose weights it has, if anyone's."""
+    """The network to export: its shape, and whose weights it has, if anyone's, with their card."""
 
     shape: NetworkShape
     auxiliary: bool = False
     weights_key: str | None = None
+    card: Card | None = None
 
 
 def picture(session: Session, genotype_id: str) -> bytes:
@@ -51,7 +55,9 @@ def module(session: Session, genotype_id: str, asked: ExportIn) -> str:
     exported = _exported(session, row, asked)
     name = f"{row.name or row.id}, of the search space {row.search_space}"
     space = SEARCH_SPACES[row.search_space]
-    return module_source(service.discrete(row), space, exported.shape, name, exported.auxiliary)
+    return module_source(
+        service.discrete(row), space, exported.shape, name, exported.auxiliary, exported.card
+    )
 
 
 def onnx(session: Session, genotype_id: str, asked: ExportIn, artifacts: Artifacts) -> bytes:
@@ -79,7 +85,7 @@ def onnx(session: Session, genotype_id: str, asked: ExportIn, artifacts: Artifac
         )
     if exported.weights_key is not None:
         net.load_state_dict(safetensors.torch.load(artifacts.get(exported.weights_key)))
-    return onnx_bytes(net, shape)
+    return onnx_bytes(net, shape, exported.card)
 
 
 def _exported(session: Session, row: Genotype, asked: ExportIn) -> Exported:
@@ -97,4 +103,22 @@ def _exported(session: Session, row: Genotype, asked: ExportIn) -> Exported:
     shape = NetworkShape(
         dataset.channels, dataset.image_size, dataset.classes, settings["channels"], settings["cells"]
     )
-    return Exported(shape, settings["auxiliary"], training.weights_key)
+    return Exported(shape, settings["auxiliary"], training.weights_key, _card(session, training, dataset))
+
+
+def _card(session: Session, training: Training, dataset: Dataset) -> Card | None:
+    """The card of a trained network; `None` for one that has not ended, or from before cards were kept."""
+    if training.normalisation is None:
+        return None
+    evaluation = evaluations.of_training(session, training.id)
+    facts = {
+        "dataset": dataset.name,
+        "training_id": training.id,
+        "made_by": f"vgae-nas {version('vgae-nas')}",
+    }
+    if dataset.digest is not None:
+        facts["dataset_digest"] = dataset.digest
+    if evaluation is not None and evaluation.last_test_accuracy is not None:
+        facts["test_accuracy"] = f"{evaluation.last_test_accuracy:.4f}"
+    mean, deviation = (training.normalisation[name] for name in ("mean", "deviation"))
+    return Card(dataset.class_names, mean, deviation, facts)

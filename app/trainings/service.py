@@ -186,6 +186,7 @@ def finish(
     macs: int,
     seconds: float,
     weights_key: str,
+    normalisation: dict[str, list[float]],
 ) -> Evaluation:
     """Keeps a finished training's curve and evaluation, not yet committed.
 
@@ -196,9 +197,11 @@ def finish(
         parameters, macs: of the trained network.
         seconds: of training.
         weights_key: of the network's weights.
+        normalisation: mean and deviation by channel.
     """
     training = get(session, training_id)
     training.history, training.weights_key = history, weights_key
+    training.normalisation = normalisation
     best = max(history, key=lambda epoch: float(epoch["test_accuracy"]))
     validated = [epoch for epoch in history if epoch.get("validation_accuracy") is not None]
     selected = max(validated, key=lambda epoch: float(epoch["validation_accuracy"]), default=None)

@@ -30,4 +30,6 @@ class Training(Base):
     history: Mapped[list[Any] | None]
     weights_key: Mapped[str | None]
     """The key of the last epoch's weights in the file store; null until the training is over."""
+    normalisation: Mapped[dict[str, Any] | None]
+    """Mean and deviation by channel that images were normalised by; null until it is over, or for older ones."""
     created_at: Mapped[datetime]

@@ -2,6 +2,9 @@
 
 import ast
 import inspect
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from threading import Lock
 from types import ModuleType
 
@@ -48,9 +51,33 @@ class SearchSpace:
     predecessors = {predecessors}
 '''
 
-_FOOTER = '''def build() -> Network:
+_CLASSIFIER = '''CLASSES = {classes}
+"""The names of the outputs, in their order."""
+
+MEAN, DEVIATION = {mean}, {deviation}
+"""Of the images that the network was trained on, by channel."""
+
+
+class Classifier(Network):
+    """The network with its normalisation, so that it takes images as they are."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits of `CLASSES`.
+
+        Args:
+            images: `[batch, channels, height, width]`, uint8, or float from 0 to 1.
+        """
+        if images.dtype == torch.uint8:
+            images = images.float() / 255
+        elif images.min() < 0 or images.max() > 1:
+            raise ValueError("images must be uint8, or float from 0 to 1")
+        mean, deviation = (images.new_tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
+        return super().forward((images - mean) / deviation)
+'''
+
+_FOOTER = '''def build() -> {network}:
     """The network, with fresh weights."""
-    return Network(
+    return {network}(
         Genotype,
         SearchSpace,
         image_channels={image_channels},
@@ -69,8 +96,29 @@ if __name__ == "__main__":
 '''
 
 
+@dataclass(frozen=True)
+class Card:
+    """What a trained network needs to be of use elsewhere.
+
+    Args:
+        classes: the names of its outputs, in their order.
+        mean, deviation: of the images that it was trained on, by channel, 0 to 1.
+        facts: what else is known of it, as `training_id` or `test_accuracy`.
+    """
+
+    classes: Sequence[str]
+    mean: Sequence[float]
+    deviation: Sequence[float]
+    facts: Mapping[str, str]
+
+
 def module_source(
-    genotype: Genotype, space: SearchSpace, shape: NetworkShape, name: str, auxiliary: bool = False
+    genotype: Genotype,
+    space: SearchSpace,
+    shape: NetworkShape,
+    name: str,
+    auxiliary: bool = False,
+    card: Card | None = None,
 ) -> str:
     """A Python file with the genotype's network that imports torch alone.
 
@@ -81,6 +129,7 @@ def module_source(
         shape: of the network.
         name: a line about it for the file's docstring.
         auxiliary: whether the network has the auxiliary head.
+        card: of a trained network, whose file then takes images as they are.
     """
     header = _HEADER.format(
         name=name.replace("\\", " ").replace('"', "'"),
@@ -91,6 +140,7 @@ def module_source(
         predecessors=space.predecessors,
     )
     footer = _FOOTER.format(
+        network="Network" if card is None else "Classifier",
         image_channels=shape.image_channels,
         image_size=shape.image_size,
         classes=shape.classes,
@@ -98,35 +148,63 @@ def module_source(
         cells=shape.cells,
         auxiliary=auxiliary,
     )
-    return "\n\n\n".join([header.rstrip("\n"), *_definitions(operations), *_definitions(network), footer])
+    parts = [header.rstrip("\n"), *_definitions(operations), *_definitions(network)]
+    if card is not None:
+        values = {name: list(getattr(card, name)) for name in ("classes", "mean", "deviation")}
+        parts.append(_CLASSIFIER.format(**{name: repr(value) for name, value in values.items()}).rstrip("\n"))
+    return "\n\n\n".join([*parts, footer])
 
 
-def onnx_bytes(net: Network, shape: NetworkShape) -> bytes:
-    """A network as an ONNX model: `images` `[batch, channels, size, size]` to `logits` `[batch, classes]`."""
-    images = torch.zeros(2, shape.image_channels, shape.image_size, shape.image_size)
+def onnx_bytes(net: Network, shape: NetworkShape, card: Card | None = None) -> bytes:
+    """A network as an ONNX model for any batch, to `logits` `[batch, classes]`.
+
+    With a card it takes `images` as they are, uint8 `[batch, channels, size, size]`, and normalises them itself;
+    the card is in the model's metadata. Without one it takes `normalised_images`, float32.
+
+    Args:
+        net: the network, with its weights.
+        shape: of the network.
+        card: of a trained network.
+    """
+    kind, name = (torch.float32, "normalised_images") if card is None else (torch.uint8, "images")
+    images = torch.zeros(2, shape.image_channels, shape.image_size, shape.image_size, dtype=kind)
     with _exporting:
         program = torch.onnx.export(
-            _Logits(net).eval(),
+            _Logits(net, card).eval(),
             (images,),
             dynamo=True,
             opset_version=OPSET,
-            input_names=["images"],
+            input_names=[name],
             output_names=["logits"],
             dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
             verbose=False,
         )
     assert program is not None
-    return program.model_proto.SerializeToString()
+    model = program.model_proto
+    if card is not None:
+        described = {name: json.dumps(list(getattr(card, name))) for name in ("classes", "mean", "deviation")}
+        for key, value in {**described, **card.facts}.items():
+            entry = model.metadata_props.add()
+            entry.key, entry.value = key, value
+    return model.SerializeToString()
 
 
 class _Logits(nn.Module):
-    """A network without its auxiliary output."""
+    """A network without its auxiliary output, and with its normalisation if it has a card."""
 
-    def __init__(self, net: Network) -> None:
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, net: Network, card: Card | None) -> None:
         super().__init__()
-        self.net = net
+        self.net, self.normalises = net, card is not None
+        if card is not None:
+            self.register_buffer("mean", torch.tensor(card.mean)[:, None, None])
+            self.register_buffer("deviation", torch.tensor(card.deviation)[:, None, None])
 
     def forward(self, images: Tensor) -> Tensor:
+        if self.normalises:
+            images = (images.float() / 255 - self.mean) / self.deviation
         return self.net(images)[0]
 
 

@@ -1,5 +1,6 @@
 """Training a genotype's network from scratch on a data set."""
 
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -269,10 +270,17 @@ class Training:
         """Multiply-accumulate operations of one image."""
         return measure_macs(self.net, self.data.channels, self.data.image_size)
 
+    def normalisation(self) -> dict[str, list[float]]:
+        """`mean` and `deviation` of the training images by channel, 0 to 1, which every image is normalised by."""
+        mean, deviation = (value.flatten().tolist() for value in self.statistics)
+        return {"mean": mean, "deviation": deviation}
+
     def weights(self) -> bytes:
-        """The network's weights as they are now, as safetensors."""
+        """The network's weights as they are now, as safetensors, with classes and normalisation as metadata."""
+        card = {"classes": list(self.data.classes), **self.normalisation()}
         return safetensors.torch.save(
-            {name: value.contiguous() for name, value in self.net.state_dict().items()}
+            {name: value.contiguous() for name, value in self.net.state_dict().items()},
+            metadata={name: json.dumps(value) for name, value in card.items()},
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,12 +1,17 @@
 """Exports over HTTP: pictures, Python files, ONNX models and weights."""
 
+import json
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import onnxruntime
 import pytest
 import safetensors.torch
 import torch
+from safetensors import safe_open
 
+from models.datasets.sources import load_digits
 from tests.conftest import Service
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -36,7 +41,9 @@ def test_the_picture_has_every_operation_of_both_cells_and_no_overlap(
                 assert x + width <= left or left + w <= x or y + height <= top or top + h <= y
 
 
-def test_a_training_is_exported_with_its_weights(service: Service, digits: str, published: list[str]) -> None:
+def test_what_is_exported_is_what_was_measured(
+    service: Service, digits: str, published: list[str], tmp_path: Path
+) -> None:
     body = {"dataset_id": digits, "genotype_ids": published[:1], "recipe": "quick", "overrides": TINY}
     service.post("/v1/trainings", body)
     (job,) = service.run_jobs()
@@ -51,10 +58,29 @@ def test_a_training_is_exported_with_its_weights(service: Service, digits: str, 
     net.load_state_dict(weights)
     onnx = service.client.get(f"{path}/model.onnx", params=params)
     session = onnxruntime.InferenceSession(onnx.content, providers=["CPUExecutionProvider"])
-    images = torch.rand(3, 1, 8, 8)
+    data = load_digits()
+    images, labels = data.test.images, data.test.labels
     (logits,) = session.run(["logits"], {"images": images.numpy()})
     with torch.no_grad():
-        torch.testing.assert_close(torch.from_numpy(logits), net.eval()(images)[0], rtol=1e-4, atol=1e-4)
+        theirs = net.eval()(images)[0]
+    torch.testing.assert_close(torch.from_numpy(logits), theirs, rtol=1e-4, atol=1e-4)
+    measured = job["result"]["last_test_accuracy"]
+    for found in (torch.from_numpy(logits), theirs):
+        assert 100 * float((found.argmax(1) == labels).double().mean()) == pytest.approx(measured, abs=1e-4)
+    assert names["CLASSES"] == [str(digit) for digit in range(10)]
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert float(metadata["test_accuracy"]) == pytest.approx(measured, abs=1e-3)
+    assert metadata["training_id"] == training_id
+    assert metadata["dataset_digest"] == service.get(f"/v1/datasets/{digits}")["digest"]
+    with safe_open(weights_file(tmp_path, service, job), framework="pt") as file:
+        assert json.loads(file.metadata()["classes"]) == names["CLASSES"]
+        assert json.loads(file.metadata()["mean"]) == json.loads(metadata["mean"])
+
+
+def weights_file(folder: Path, service: Service, job: Any) -> Path:
+    path = folder / "weights.safetensors"
+    path.write_bytes(service.client.get(job["links"]["weights"]).content)
+    return path
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """Exported networks are the service's own."""
 
 import ast
+import json
+from typing import Any
 
 import onnxruntime
 import pytest
 import torch
 
-from models.exports.export import module_source, onnx_bytes
+from models.exports.export import Card, module_source, onnx_bytes
 from models.genotypes.genotype import from_tensor, random_tensor
 from models.genotypes.network import Network
 from models.genotypes.search_space import DARTS
@@ -19,9 +21,9 @@ SHAPE = NetworkShape(image_channels=1, image_size=8, classes=5, channels=4, cell
 def net() -> Network:
     torch.manual_seed(0)
     genotype = from_tensor(random_tensor(1, DARTS, torch.Generator().manual_seed(3)), DARTS)[0]
-    made = Network(genotype, DARTS, 1, 5, 4, 5)
-    made(torch.randn(8, 1, 8, 8))  # so that the running statistics are not all alike
-    return made.eval()
+    network = Network(genotype, DARTS, 1, 5, 4, 5)
+    network(torch.randn(8, 1, 8, 8))  # so that the running statistics are not all alike
+    return network.eval()
 
 
 @pytest.mark.parametrize("auxiliary", [False, True])
@@ -52,6 +54,38 @@ def test_onnxruntime_gives_the_same_outputs_for_any_batch(net: Network) -> None:
     session = onnxruntime.InferenceSession(onnx_bytes(net, SHAPE), providers=["CPUExecutionProvider"])
     for batch in (1, 7):
         images = torch.randn(batch, 1, 8, 8)
-        (logits,) = session.run(["logits"], {"images": images.numpy()})
+        (logits,) = session.run(["logits"], {"normalised_images": images.numpy()})
         with torch.no_grad():
             torch.testing.assert_close(torch.from_numpy(logits), net(images)[0], rtol=1e-4, atol=1e-5)
+
+
+CARD = Card(("no", "a 'b'", 'a "c"', "\u732b", "5"), (0.25,), (0.5,), {"training_id": "tr_1"})
+
+
+def test_with_a_card_the_model_takes_images_as_they_are(net: Network) -> None:
+    content = onnx_bytes(net, SHAPE, CARD)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    images = torch.randint(256, (7, 1, 8, 8), dtype=torch.uint8)
+    (logits,) = session.run(["logits"], {"images": images.numpy()})
+    with torch.no_grad():
+        expected = net((images.float() / 255 - 0.25) / 0.5)[0]
+    torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=1e-4, atol=1e-5)
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["classes"]) == list(CARD.classes)
+    assert (json.loads(metadata["mean"]), metadata["training_id"]) == ([0.25], "tr_1")
+
+
+def test_with_a_card_the_module_takes_images_as_they_are(net: Network) -> None:
+    genotype = from_tensor(random_tensor(1, DARTS, torch.Generator().manual_seed(3)), DARTS)[0]
+    names: dict[str, Any] = {"__name__": "exported"}
+    exec(compile(module_source(genotype, DARTS, SHAPE, "x", card=CARD), "exported.py", "exec"), names)
+    assert names["CLASSES"] == list(CARD.classes)
+    theirs = names["build"]()
+    theirs.load_state_dict(net.state_dict())
+    images = torch.randint(256, (3, 1, 8, 8), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = net((images.float() / 255 - 0.25) / 0.5)[0]
+        for given in (images, images.float() / 255):
+            torch.testing.assert_close(theirs.eval()(given)[0], expected)
+        with pytest.raises(ValueError, match="0 to 1"):
+            theirs(images.float())
