@@ -31,5 +31,5 @@ class Training(Base):
     weights_key: Mapped[str | None]
     """The key of the last epoch's weights in the file store; null until the training is over."""
     normalisation: Mapped[dict[str, Any] | None]
-    """Mean and deviation by channel that images were normalised by; null until it is over, or for older ones."""
+    """Mean and deviation by channel that images were normalised by; null until it is over."""
     created_at: Mapped[datetime]

@@ -271,12 +271,12 @@ class Training:
         return measure_macs(self.net, self.data.channels, self.data.image_size)
 
     def normalisation(self) -> dict[str, list[float]]:
-        """`mean` and `deviation` of the training images by channel, 0 to 1, which every image is normalised by."""
+        """Mean and deviation of the training images by channel, 0 to 1, by which images are normalised."""
         mean, deviation = (value.flatten().tolist() for value in self.statistics)
         return {"mean": mean, "deviation": deviation}
 
     def weights(self) -> bytes:
-        """The network's weights as they are now, as safetensors, with classes and normalisation as metadata."""
+        """The network's weights as they are now, as safetensors; the metadata has classes and normalisation."""
         card = {"classes": list(self.data.classes), **self.normalisation()}
         return safetensors.torch.save(
             {name: value.contiguous() for name, value in self.net.state_dict().items()},
