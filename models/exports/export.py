@@ -158,7 +158,7 @@ def module_source(
 def onnx_bytes(net: Network, shape: NetworkShape, card: Card | None = None) -> bytes:
     """A network as an ONNX model for any batch, to `logits` `[batch, classes]`.
 
-    With a card it takes `images` as they are, uint8 `[batch, channels, size, size]`, normalises them itself, and
+    With a card it takes `images` as they are, uint8 `[batch, channels, size, size]`, normalises them, and
     has the card in its metadata. Without one it takes `normalised_images`, float32.
 
     Args:

@@ -276,7 +276,7 @@ class Training:
         return {"mean": mean, "deviation": deviation}
 
     def weights(self) -> bytes:
-        """The network's weights as they are now, as safetensors; the metadata has classes and normalisation."""
+        """The network's weights as they are now, as safetensors with classes and normalisation."""
         card = {"classes": list(self.data.classes), **self.normalisation()}
         return safetensors.torch.save(
             {name: value.contiguous() for name, value in self.net.state_dict().items()},
