@@ -19,7 +19,7 @@ KEPT = timedelta(days=7)
 """Time for which an answer is remembered."""
 
 UNFINISHED = timedelta(minutes=10)
-"""After so long, a request that never answered is taken for lost, and its key is free."""
+"""Time after which a request that never answered is taken for lost, and its key is free."""
 
 MAX_KEY = 255
 

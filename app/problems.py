@@ -39,7 +39,7 @@ class ProblemBody(BaseModel):
 
 
 class Problem(Exception):
-    """Something that the client is told of.
+    """An error that the client is told of, as problem details.
 
     Args:
         detail: what is wrong and what would be right.

@@ -50,7 +50,7 @@ class FilesOut(BaseModel):
 
 
 class AccountOut(BaseModel):
-    """What reading the images of a data set came to."""
+    """The account of reading the images of a data set."""
 
     counts: dict[str, dict[str, int]] = Field(description="Images by split and class.")
     mean: list[float] = Field(description="Of the training images, by channel, 0 to 1.")

@@ -182,7 +182,7 @@ def load(dataset: Dataset, settings: Settings, artifacts: Artifacts) -> ImageDat
 
 
 def _change(dataset: Dataset, images: ImageData) -> str | None:
-    """What changed in a folder since it was registered, in a sentence; `None` if nothing did."""
+    """A sentence on what changed in a folder since it was registered; `None` if nothing did."""
     if dataset.account is None:  # registered before accounts were kept
         if dataset.class_names == list(images.classes):
             return None

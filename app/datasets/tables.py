@@ -11,7 +11,7 @@ from app.database import Base, OneOf
 
 
 class Source(StrEnum):
-    """Where the images of a data set are."""
+    """The place where the images of a data set are."""
 
     BUILTIN = "builtin"
     """The images come with the service's own packages."""
@@ -44,14 +44,14 @@ class Dataset(Base):
     folder: Mapped[str | None]
     """The path of a registered folder, below the data root; null for other sources."""
     digest: Mapped[str | None]
-    """Of all images with their splits and classes; null where there are none, or for those of before."""
+    """The digest of all images with their splits and classes; null where there are none."""
     account: Mapped[dict[str, Any] | None]
-    """What reading the images came to: counts, what was skipped and converted, warnings, statistics."""
+    """The account of reading the images: counts, what was skipped and converted, warnings, statistics."""
     created_at: Mapped[datetime]
 
 
 class DatasetDistance(Base):
-    """How far two data sets are from each other, the smaller id first."""
+    """The distance of two data sets from each other, the smaller id first."""
 
     __tablename__ = "dataset_distances"
 

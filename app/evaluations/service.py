@@ -43,5 +43,5 @@ def of_genotype(session: Session, genotype_id: str) -> Sequence[Evaluation]:
 
 
 def of_training(session: Session, training_id: str) -> Evaluation | None:
-    """What a training measured; `None` if it has not ended well."""
+    """The evaluation that a training measured; `None` if it has not ended well."""
     return session.scalars(select(Evaluation).where(Evaluation.training_id == training_id)).one_or_none()

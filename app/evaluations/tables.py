@@ -11,7 +11,7 @@ from app.database import Base, OneOf
 
 
 class EvaluationKind(StrEnum):
-    """How a result was measured."""
+    """The way in which a result was measured."""
 
     TRAINED = "trained"
     """A training of this service measured it."""

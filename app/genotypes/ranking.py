@@ -75,6 +75,23 @@ SORTS: dict[str, tuple[Any, bool]] = {
 """The orders of a leaderboard: a column, and whether its largest value comes first; unknowns come last."""
 
 
+def evaluated(dataset_id: str | None, min_accuracy: float | None = None) -> Select[*tuple[Any, ...]]:
+    """The query for ids of genotypes with a trained or reported evaluation.
+
+    Args:
+        dataset_id: on which data set; `None` for any.
+        min_accuracy: the least that the best of these evaluations must have, in percent.
+    """
+    query = select(Evaluation.genotype_id).where(
+        Evaluation.kind != EvaluationKind.SEARCH, Evaluation.genotype_id.is_not(None)
+    )
+    if dataset_id is not None:
+        query = query.where(Evaluation.dataset_id == dataset_id)
+    if min_accuracy is not None:
+        query = query.where(Evaluation.test_accuracy >= min_accuracy)
+    return query
+
+
 def accuracies_by_dataset(session: Session, ids: Sequence[str]) -> dict[str, dict[str, float]]:
     """The best trained or reported accuracy of genotypes, by the data set's name and the genotype's id."""
     query = (

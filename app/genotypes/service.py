@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from app import database
 from app.database import new_id, now
 from app.datasets import service as datasets
 from app.evaluations import service as evaluations
-from app.evaluations.tables import Evaluation, EvaluationKind
+from app.evaluations.tables import EvaluationKind
+from app.genotypes import ranking
 from app.genotypes.schemas import GenotypeIn, Library, LibrarySearch
 from app.genotypes.tables import Genotype, Origin
 from app.problems import InvalidRequest, NotFound
@@ -223,19 +224,16 @@ def listing(
     With a data set, those searched or evaluated on it; `min_accuracy` is then of that data set.
     """
     query = select(Genotype)
-    evaluated = select(Evaluation.genotype_id).where(Evaluation.kind != EvaluationKind.SEARCH)
     if search_space is not None:
         query = query.where(Genotype.search_space == search_space)
     if dataset_id is not None:
-        evaluated = evaluated.where(Evaluation.dataset_id == dataset_id)
-        query = query.where((Genotype.dataset_id == dataset_id) | Genotype.id.in_(evaluated))
+        query = query.where(
+            (Genotype.dataset_id == dataset_id) | Genotype.id.in_(ranking.evaluated(dataset_id))
+        )
     if origin is not None:
         query = query.where(Genotype.origin == origin)
     if min_accuracy is not None:
-        best = evaluated.group_by(Evaluation.genotype_id).having(
-            func.max(Evaluation.test_accuracy) >= min_accuracy
-        )
-        query = query.where(Genotype.id.in_(best))
+        query = query.where(Genotype.id.in_(ranking.evaluated(dataset_id, min_accuracy)))
     if min_parameters is not None:
         query = query.where(Genotype.parameters >= min_parameters)
     if max_parameters is not None:

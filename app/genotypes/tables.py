@@ -11,7 +11,7 @@ from app.database import Base, OneOf
 
 
 class Origin(StrEnum):
-    """Where a genotype came from."""
+    """The way in which a genotype came into the store."""
 
     SEARCHED = "searched"
     PUBLISHED = "published"
@@ -35,7 +35,7 @@ class Genotype(Base):
     genotype: Mapped[dict[str, Any]]
     continuous: Mapped[dict[str, Any] | None]
     digest: Mapped[str]
-    """Equal exactly for equal genotypes."""
+    """A digest that is equal exactly for equal genotypes."""
     parameters: Mapped[int]
     """Trainable parameters of its network in the DARTS papers' size: 36 channels, 20 cells, CIFAR-10."""
     macs: Mapped[int | None]

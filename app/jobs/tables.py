@@ -11,7 +11,7 @@ from app.database import Base, OneOf
 
 
 class JobStatus(StrEnum):
-    """Where a job stands."""
+    """The status of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -30,7 +30,7 @@ FINAL = tuple(status for status in JobStatus if status.is_final)
 
 
 class JobKind(StrEnum):
-    """What a job does."""
+    """The kind of work that a job does."""
 
     SEARCH = "search"
     FIT = "fit"

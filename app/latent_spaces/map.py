@@ -21,7 +21,7 @@ MARKERS = {
     Origin.RANDOM: "x",
 }
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#999999")
-"""Told apart also by the colour-blind (Okabe, Ito)."""
+"""Colours that the colour-blind tell apart too (Okabe, Ito)."""
 
 
 @dataclass(frozen=True)

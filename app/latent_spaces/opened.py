@@ -161,7 +161,7 @@ def from_bytes(stored: Sequence[bytes | None], nodes: int) -> Tensor:
 
 
 def _version(session: Session, row: LatentSpace) -> str:
-    """Differs when the members do: those of a trained space never change."""
+    """A text that differs when the members do: those of a trained space never change."""
     if not row.shipped:
         return ""
     count, last = session.execute(_known(row).with_only_columns(func.count(), func.max(Genotype.id))).one()

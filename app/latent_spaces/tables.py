@@ -56,5 +56,5 @@ class LatentMember(Base):
     position: Mapped[int] = mapped_column(primary_key=True)
     genotype_id: Mapped[str] = mapped_column(ForeignKey("genotypes.id"), index=True)
     mu: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """float32, nodes x latent dimension, row by row."""
+    """The mean of its latent: float32, nodes x latent dimension, row by row; null until it is trained."""
     logstd: Mapped[bytes | None] = mapped_column(LargeBinary)

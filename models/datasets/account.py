@@ -21,7 +21,7 @@ FEW = 10
 
 @dataclass(frozen=True)
 class Account:
-    """What reading a data set came to.
+    """The account of reading a data set: its counts, and what was left out, converted or doubted.
 
     Args:
         digest: of all images with their splits and classes; equal for equal data sets.
@@ -108,7 +108,7 @@ def constant_channels(deviation: Tensor) -> list[str]:
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> str:
-    """What changed between two accounts' counts, in a sentence."""
+    """A sentence on what changed between the counts of two accounts."""
     for split in ("train", "test"):
         old, new = before[split], after[split]
         gone, come = [n for n in old if n not in new], [n for n in new if n not in old]

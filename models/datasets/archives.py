@@ -30,7 +30,7 @@ BROKEN = (
     NotImplementedError,
     ValueError,
 )
-"""What reading a damaged, encrypted or unusual member can raise."""
+"""Errors that reading a damaged, encrypted or unusual member can raise."""
 
 
 class Zip:

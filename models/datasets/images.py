@@ -28,7 +28,7 @@ BITS = (8, 10, 12, 14, 16, 24, 31)
 
 @dataclass(frozen=True)
 class Looked:
-    """What a look at a file tells, before its pixels are needed.
+    """Facts about an image file that a look at it tells, before its pixels are needed.
 
     Args:
         width, height: as it is shown, in pixels.
@@ -94,7 +94,7 @@ class Reader:
 
 
 def look(file: IO[bytes], name: str) -> Looked:
-    """What an open file is, at the cost of its header; of deep images and palettes also of its pixels.
+    """Looks at an open image file, at the cost of its header; of deep images and palettes also of its pixels.
 
     Args:
         file: an image of any kind.

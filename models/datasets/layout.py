@@ -53,7 +53,7 @@ SUFFIXES = frozenset(
 """Files that are read as images, by the end of their name."""
 
 JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
-"""What systems leave in folders; so is all whose name starts with a dot."""
+"""Names that systems leave in folders; all whose names start with a dot are such too."""
 
 HIDDEN, NO_IMAGE, NO_CLASS, OTHER_SPLIT = (
     "hidden or of the system",
@@ -150,7 +150,7 @@ def split_by_seed(labels: list[int]) -> tuple[list[int], list[int]]:
 
 
 class _Sorted:
-    """What is left out while a layout is found, and what is said of it."""
+    """The files that are left out while a layout is found, and sentences on it."""
 
     def __init__(self) -> None:
         self.skipped: dict[str, list[str]] = {}

@@ -26,7 +26,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 RESIDENT_BYTES = 4 << 30
-"""Images that take more are streamed."""
+"""Bytes of images in memory; what takes more is streamed."""
 
 READERS, LARGE = 4, 64 * 64
 """Threads that read images, and pixels of an image from which on they are faster than a single one, as Pillow
@@ -222,7 +222,7 @@ def load_archive(file: Any, image_size: int | None = None, max_bytes: int = RESI
 
 
 class Files(Protocol):
-    """Where files are read from: a folder or an archive."""
+    """A place that files are read from: a folder or an archive."""
 
     @property
     def names(self) -> list[str]:
@@ -350,7 +350,7 @@ def _side(names: list[str], looked: list[Looked]) -> int:
 
 
 def _each(function: Callable[[S], T], values: Iterable[S], large: bool = False) -> list[T]:
-    """What a function gives for every value, in threads where that is faster."""
+    """The results of a function for every value, in threads where that is faster."""
     if not large:
         return [function(value) for value in values]
     with ThreadPoolExecutor(READERS) as threads:

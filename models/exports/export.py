@@ -98,7 +98,7 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class Card:
-    """What a trained network needs to be of use elsewhere.
+    """The facts that a trained network needs to be of use elsewhere.
 
     Args:
         classes: the names of its outputs, in their order.
