@@ -33,7 +33,12 @@ class GenotypeIn(BaseModel):
         None, description="DARTS JSON: normal and reduce as [operation, node]."
     )
     text: str | None = Field(None, max_length=10_000, description="DARTS text: Genotype(normal=[…], …).")
-    continuous: dict[str, Any] | None = Field(None, description="Operation and edge weights of a search.")
+    continuous: dict[str, Any] | None = Field(
+        None,
+        description="Weights of a search: `normal` and `reduce` by edge and operation, `normal_edges` and "
+        "`reduce_edges`. Operations are in the order of `GET /v1/search-spaces` (`none` first for darts), "
+        "or in that of `operations`, their names, given beside.",
+    )
     name: str | None = Field(None, min_length=1, max_length=100)
     dataset_id: str | None = Field(None, description="The data set on which it was searched.")
     evaluation: EvaluationIn | None = None

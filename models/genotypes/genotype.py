@@ -258,6 +258,11 @@ def continuous_from_dict(value: Mapping[str, Any], space: SearchSpace) -> Contin
 
     Weights are brought to an exact sum of 1 if they are within 1e-3 of it.
 
+    Args:
+        value: `normal`, `normal_edges`, `reduce`, `reduce_edges`, and perhaps `operations`, the names of the
+            weights of an edge in their order; without them it is the order of the search space.
+        space: the search space.
+
     Raises:
         GenotypeError: naming the first field at fault.
     """
@@ -265,11 +270,12 @@ def continuous_from_dict(value: Mapping[str, Any], space: SearchSpace) -> Contin
     for name in [*names, *value]:
         if name not in value:
             raise GenotypeError(name, f"missing; a continuous genotype has {', '.join(names)}")
-        if name not in names:
+        if name not in (*names, "operations"):
             raise GenotypeError(str(name), f"unknown field; a continuous genotype has {', '.join(names)}")
+    columns = _columns(value.get("operations"), space)
     fields: dict[str, Any] = {}
     for cell in CELLS:
-        rows = _weights(value[cell], cell, (len(space.edges), len(space.operations)))
+        rows = _weights(value[cell], cell, (len(space.edges), len(space.operations)))[:, columns]
         _require_sums(rows.sum(dim=1), torch.ones(len(space.edges)), cell, "weights of each edge")
         edges = _weights(value[f"{cell}_edges"], f"{cell}_edges", (len(space.edges),))
         node = torch.tensor([j - space.inputs for _, j in space.edges])
@@ -278,6 +284,17 @@ def continuous_from_dict(value: Mapping[str, Any], space: SearchSpace) -> Contin
         fields[cell] = tuple(map(tuple, (rows / rows.sum(dim=1, keepdim=True)).tolist()))
         fields[f"{cell}_edges"] = tuple((edges / sums[node]).tolist())
     return ContinuousGenotype(**fields)
+
+
+def _columns(operations: Any, space: SearchSpace) -> list[int]:
+    """Where the weight of each operation of the space stands among weights in a given order."""
+    if operations is None:
+        return list(range(len(space.operations)))
+    if not isinstance(operations, list) or sorted(map(str, operations)) != sorted(space.operations):
+        raise GenotypeError(
+            "operations", f"must name each of {', '.join(space.operations)} once, in the order of the weights"
+        )
+    return [operations.index(name) for name in space.operations]
 
 
 def discretise(continuous: ContinuousGenotype, space: SearchSpace) -> Genotype:

@@ -170,3 +170,31 @@ def test_many_are_described_as_one_is() -> None:
     batch = random_tensor(300, DARTS, torch.Generator().manual_seed(0))
     expected = [(genotype.as_dict(), genotype.digest()) for genotype in from_tensor(batch, DARTS)]
     assert forms.described(batch, DARTS) == expected
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_weights_in_another_order_of_operations_are_told_by_names(seed: int) -> None:
+    value = continuous(0.9)
+    order = torch.randperm(8, generator=torch.Generator().manual_seed(seed)).tolist()
+    moved = {
+        name: [[row[i] for i in order] for row in rows] if name in ("normal", "reduce") else rows
+        for name, rows in value.items()
+    }
+    moved["operations"] = [DARTS.operations[i] for i in order]
+    assert forms.continuous_from_dict(moved, DARTS) == forms.continuous_from_dict(value, DARTS)
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [],
+        list(DARTS.operations[1:]),
+        [*DARTS.operations[1:], "skip_connect"],
+        [*DARTS.operations[1:], "zero"],
+        8,
+    ],
+)
+def test_names_that_are_not_those_of_the_space_are_refused(operations: object) -> None:
+    with pytest.raises(GenotypeError, match="must name each of none, max_pool_3x3") as error:
+        forms.continuous_from_dict({**continuous(0.9), "operations": operations}, DARTS)
+    assert error.value.field == "operations"
