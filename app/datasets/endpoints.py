@@ -1,16 +1,16 @@
 """`/v1/datasets`."""
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from app.database import Database
-from app.datasets import service
+from app.datasets import pictures, service
 from app.datasets.neighbors import neighbors
-from app.datasets.schemas import DatasetIn, DatasetOut, DatasetUpload, NeighborOut, NeighborsOut
+from app.datasets.schemas import DatasetIn, DatasetOut, DatasetUpload, ImagesOut, NeighborOut, NeighborsOut
 from app.datasets.tables import Dataset
 from app.dependencies import ArtifactsIn, DatabaseIn, Reading, SettingsIn, Writing
 from app.pages import Cursor, Limit, Page, paginate
@@ -88,6 +88,32 @@ def list_datasets(session: Reading, cursor: Cursor = None, limit: Limit = 50) ->
 def get_dataset(session: Reading, dataset_id: str) -> DatasetOut:
     """One data set."""
     return DatasetOut.model_validate(service.get(session, dataset_id))
+
+
+@router.get(
+    "/{dataset_id}/sheet.png", response_class=Response, responses={200: {"content": {"image/png": {}}}}
+)
+def get_sheet(session: Reading, dataset_id: str, settings: SettingsIn, artifacts: ArtifactsIn) -> Response:
+    """The first training images of every class, a row for each."""
+    dataset = service.get(session, dataset_id)
+    session.close()  # reading images takes a while
+    return Response(pictures.sheet(dataset, settings, artifacts), media_type="image/png")
+
+
+@router.get("/{dataset_id}/images")
+def list_images(
+    session: Reading,
+    dataset_id: str,
+    settings: SettingsIn,
+    artifacts: ArtifactsIn,
+    split: Literal["train", "test"] = "train",
+    class_name: Annotated[str | None, Query(alias="class", description="Of this class alone.")] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> ImagesOut:
+    """Some images as the network sees them, of one class or of each in turn."""
+    dataset = service.get(session, dataset_id)
+    session.close()
+    return ImagesOut(items=pictures.images(dataset, settings, artifacts, split, class_name, limit))
 
 
 @router.get("/{dataset_id}/neighbors")

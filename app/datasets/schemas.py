@@ -79,6 +79,20 @@ class DatasetOut(BaseModel):
     created_at: datetime
 
 
+class ImageOut(BaseModel):
+    """One image of a data set, as the network sees it."""
+
+    split: str
+    class_name: str
+    png: str = Field(description="A PNG file, base64.")
+
+
+class ImagesOut(BaseModel):
+    """Some images of a data set."""
+
+    items: list[ImageOut]
+
+
 class NeighborOut(BaseModel):
     """Another data set and how far it is."""
 

@@ -35,6 +35,19 @@ class Split(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def targets(self) -> Tensor:
+        """The label of every image, int64."""
+        ...
+
+    def pixels(self, rows: Tensor) -> Tensor:
+        """Some images as they are, uint8 `[images, channels, size, size]`, on the CPU.
+
+        Args:
+            rows: the numbers of the images, few.
+        """
+        ...
+
     def subset(self, rows: Tensor) -> "Split":
         """The images of these numbers, in this order."""
         ...
@@ -73,6 +86,15 @@ class Resident:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def targets(self) -> Tensor:
+        """The label of every image, int64."""
+        return self.labels
+
+    def pixels(self, rows: Tensor) -> Tensor:
+        """Some images as they are, as `Split` describes them."""
+        return self.images[rows].cpu()
 
     def subset(self, rows: Tensor) -> "Resident":
         """The images of these numbers, in this order."""
@@ -115,6 +137,16 @@ class Streamed:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def targets(self) -> Tensor:
+        """The label of every image, int64."""
+        return self.labels[self.rows]
+
+    def pixels(self, rows: Tensor) -> Tensor:
+        """Some images as they are, as `Split` describes them, read in this process."""
+        read = [self.read(self.files[row]) for row in self.rows[rows].tolist()]
+        return torch.stack(read) if read else torch.empty(0, 1, 1, 1, dtype=torch.uint8)
 
     def subset(self, rows: Tensor) -> "Streamed":
         """The images of these numbers, in this order."""

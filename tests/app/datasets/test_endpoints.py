@@ -1,11 +1,15 @@
 """Data sets over HTTP."""
 
+import base64
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from app.datasets.tables import DatasetDistance
 from app.main import create_app
@@ -245,3 +249,40 @@ def test_a_data_set_of_facts_alone_has_no_neighbors(service: Service, digits: st
     answer = service.client.get(f"/v1/datasets/{facts['id']}/neighbors")
     assert answer.status_code == 422
     assert service.client.get("/v1/datasets/ds_x/neighbors").status_code == 404
+
+
+def test_a_data_set_is_shown_as_a_sheet_and_as_single_images(service: Service) -> None:
+    dataset = upload(service, small()).json()["id"]
+    answer = service.client.get(f"/v1/datasets/{dataset}/sheet.png")
+    assert answer.headers["content-type"] == "image/png"
+    sheet = np.array(Image.open(io.BytesIO(answer.content)))
+    first = np.array(Image.open(io.BytesIO(small()["train/a/0.png"])))
+    assert sheet[4, 160].tolist() == first[0, 0].tolist()  # the first pixel of the first image of class a
+    (row,) = service.get(f"/v1/datasets/{dataset}/images", **{"class": "b", "split": "test", "limit": 1})[
+        "items"
+    ]
+    assert (row["class_name"], row["split"]) == ("b", "test")
+    shown = np.array(Image.open(io.BytesIO(base64.b64decode(row["png"]))))
+    assert np.array_equal(shown, np.array(Image.open(io.BytesIO(small()["test/b/0.png"]))))
+    names = [row["class_name"] for row in service.get(f"/v1/datasets/{dataset}/images", limit=4)["items"]]
+    assert names == ["a", "a", "b", "b"]
+    refused = service.client.get(f"/v1/datasets/{dataset}/images", params={"class": "z"})
+    assert refused.status_code == 422
+    assert [error["field"] for error in refused.json()["errors"]] == ["class"]
+    assert service.client.get("/v1/datasets/ds_x/sheet.png").status_code == 404
+
+
+def test_a_streamed_folder_is_shown_too_and_one_of_facts_is_refused(
+    folder_service: Service, tmp_path: Path
+) -> None:
+    narrow = folder_service.settings.model_copy(update={"resident_bytes": 100})
+    (dataset,) = folder_service.get("/v1/datasets")["items"]
+    with TestClient(create_app(narrow)) as client:
+        assert client.get(f"/v1/datasets/{dataset['id']}/sheet.png").status_code == 200
+        rename_a_class(tmp_path / "images")
+        changed = client.get(f"/v1/datasets/{dataset['id']}/images")
+        assert changed.status_code == 503
+        assert "classes were" in changed.json()["detail"]
+    folder_service.post("/v1/genotypes/published")
+    facts = next(row for row in folder_service.get("/v1/datasets")["items"] if row["source"] == "facts")
+    assert folder_service.client.get(f"/v1/datasets/{facts['id']}/sheet.png").status_code == 422
