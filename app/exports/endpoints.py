@@ -1,4 +1,4 @@
-"""`/v1/genotypes/{id}/cells.svg`, `/module.py` and `/model.onnx`."""
+"""`/v1/genotypes/{id}/cells.svg`, `/module.py` and `/model.onnx`, and `/v1/trainings/{id}/model.zip`."""
 
 from typing import Annotated, Any
 
@@ -39,3 +39,11 @@ def get_onnx(
     """
     content = service.onnx(session, genotype_id, shape, artifacts)
     return Response(content, media_type="application/octet-stream")
+
+
+@router.get("/trainings/{training_id}/model.zip", tags=["trainings"], **_file("application/zip"))
+def get_bundle(session: Reading, training_id: str, artifacts: ArtifactsIn) -> Response:
+    """The trained network for someone who has only this: ONNX, module, weights, card and `predict.py`."""
+    content = service.bundle(session, training_id, artifacts)
+    headers = {"content-disposition": f'attachment; filename="{training_id}.zip"'}
+    return Response(content, media_type="application/zip", headers=headers)

@@ -1,6 +1,10 @@
 """Genotypes for other places: a picture, a Python file, an ONNX model."""
 
+import io
+import json
+import zipfile
 from dataclasses import dataclass
+from importlib import resources
 from importlib.metadata import version
 
 import safetensors.torch
@@ -15,7 +19,8 @@ from app.exports import picture as pictures
 from app.exports.schemas import ExportIn
 from app.genotypes import service
 from app.genotypes.tables import Genotype
-from app.problems import InvalidRequest
+from app.problems import Conflict, InvalidRequest
+from app.trainings import service as trainings
 from app.trainings.tables import Training
 from models.datasets.data import DataError, require_size
 from models.exports.export import Card, module_source, onnx_bytes
@@ -86,6 +91,65 @@ def onnx(session: Session, genotype_id: str, asked: ExportIn, artifacts: Artifac
     if exported.weights_key is not None:
         net.load_state_dict(safetensors.torch.load(artifacts.get(exported.weights_key)))
     return onnx_bytes(net, shape, exported.card)
+
+
+def bundle(session: Session, training_id: str, artifacts: Artifacts) -> bytes:
+    """All that someone needs who has only this, as a zip: ONNX, module, weights, card and `predict.py`.
+
+    It is made once and kept.
+
+    Raises:
+        NotFound: there is no such training.
+        Conflict: it has not ended well, is of a reference network, or is from before cards were kept.
+    """
+    training = trainings.get(session, training_id)
+    if training.weights_key is None:
+        raise Conflict(f"training {training_id} has no weights; its job is {training.job_id}")
+    if training.genotype_id is None:
+        raise Conflict(
+            f"training {training_id} is of torchvision's {training.reference}; only genotypes are exported"
+        )
+    key = f"exports/{training_id}/model.zip"
+    try:
+        return artifacts.get(key)
+    except FileNotFoundError:
+        content = _bundle(session, training, training.weights_key, artifacts)
+        artifacts.put(key, content)
+        return content
+
+
+def _bundle(session: Session, training: Training, weights_key: str, artifacts: Artifacts) -> bytes:
+    assert training.genotype_id is not None
+    asked = ExportIn(training_id=training.id)
+    row = service.get(session, training.genotype_id)
+    exported = _exported(session, row, asked)
+    if exported.card is None:
+        raise Conflict(f"training {training.id} is from before its normalisation was kept; train it again")
+    card = {
+        "classes": list(exported.card.classes),
+        "channels": exported.shape.image_channels,
+        "image_size": exported.shape.image_size,
+        "input": "uint8 [batch, channels, image_size, image_size]",
+        "mean": list(exported.card.mean),
+        "deviation": list(exported.card.deviation),
+        "genotype": row.genotype,
+        "recipe": training.recipe,
+        "settings": training.settings,
+        "seed": training.seed,
+        **exported.card.facts,
+    }
+    files = {
+        "model.onnx": onnx(session, row.id, asked, artifacts),
+        "module.py": module(session, row.id, asked).encode(),
+        "weights.safetensors": artifacts.get(weights_key),
+        "card.json": json.dumps(card, indent=1, ensure_ascii=False).encode(),
+        "predict.py": resources.files("models.exports").joinpath("predict.py").read_bytes(),
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
 
 
 def _exported(session: Session, row: Genotype, asked: ExportIn) -> Exported:

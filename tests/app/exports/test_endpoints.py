@@ -1,18 +1,25 @@
 """Exports over HTTP: pictures, Python files, ONNX models and weights."""
 
+import io
 import json
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import onnxruntime
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 from safetensors import safe_open
 
 from models.datasets.sources import load_digits
 from tests.conftest import Service
+from tests.models.datasets.test_sources import archive
 
 SVG = "{http://www.w3.org/2000/svg}"
 TINY = {"channels": 4, "cells": 3, "epochs": 1, "batch_size": 64, "train_images": 128}
@@ -102,3 +109,64 @@ def test_a_bad_export_names_the_field(
     assert answer.status_code == 422
     assert [error["field"] for error in answer.json()["errors"]] == [field]
     assert service.client.get(f"/v1/genotypes/gen_x/{file}").status_code == 404
+
+
+def stripes(label: str, split: str, seed: int) -> bytes:
+    """A noisy picture with stripes, upright for `a` and level for `b`."""
+    rng = np.random.default_rng([seed, split == "test"])
+    pattern = np.tile((np.arange(12) // 3 % 2) * 120.0, (12, 1))
+    pattern = pattern if label == "a" else pattern.T
+    pixels = (pattern[..., None] + rng.integers(0, 136, (12, 12, 3))).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_the_bundle_alone_classifies_the_test_files_as_the_training_did(
+    service: Service, published: list[str], tmp_path: Path
+) -> None:
+    files = {
+        f"{split}/{label}/{i}.png": stripes(label, split, i)
+        for split, count in (("train", 24), ("test", 15))
+        for label in "ab"
+        for i in range(count)
+    }
+    upload = {"archive": archive(files)}
+    dataset = service.client.post("/v1/datasets", files=upload, data={"name": "stripes"}).json()["id"]
+    overrides = {**TINY, "batch_size": 16, "epochs": 2, "train_images": None}
+    body = {"dataset_id": dataset, "genotype_ids": published[:1], "recipe": "quick", "overrides": overrides}
+    training = service.post("/v1/trainings", body)["items"][0]["links"]["training"]
+    assert service.client.get(f"{training}/model.zip").status_code == 409  # it has not ended
+    (job,) = service.run_jobs()
+    answer = service.client.get(f"{training}/model.zip")
+    assert answer.headers["content-type"] == "application/zip"
+    assert service.client.get(f"{training}/model.zip").content == answer.content  # made once
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as bundle:
+        bundle.extractall(tmp_path / "bundle")
+    tested = [name for name in files if name.startswith("test/")]
+    # without PyTorch and without the service's own code
+    program = (
+        "import runpy, sys; sys.modules['torch'] = None; runpy.run_path('predict.py', run_name='__main__')"
+    )
+    command = [sys.executable, "-I", "-c", program, *(str(tmp_path / name) for name in tested)]
+    outcome = subprocess.run(command, cwd=tmp_path / "bundle", capture_output=True, text=True, timeout=300)
+    assert outcome.returncode == 0, outcome.stderr
+    told = [line.split("\t")[1] for line in outcome.stdout.splitlines()]
+    right = sum(label == name.split("/")[1] for label, name in zip(told, tested, strict=True))
+    assert 100 * right / len(tested) == pytest.approx(job["result"]["last_test_accuracy"], abs=1e-4)
+    card = json.loads((tmp_path / "bundle" / "card.json").read_text())
+    assert (card["classes"], card["channels"], card["image_size"]) == (["a", "b"], 3, 12)
+
+
+def test_a_reference_network_is_not_bundled(service: Service, digits: str) -> None:
+    arm = {"kind": "reference", "model": "mobilenet_v3_small"}
+    body = {"dataset_ids": [digits], "recipe": "quick", "overrides": TINY, "arms": [arm]}
+    service.post("/v1/experiments", body)
+    (job,) = service.run_jobs()
+    answer = service.client.get(f"{job['links']['training']}/model.zip")
+    assert answer.status_code == 409
+    assert "mobilenet_v3_small" in answer.json()["detail"]
+    assert service.client.get("/v1/trainings/tr_x/model.zip").status_code == 404
