@@ -6,7 +6,7 @@ import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol, TypeVar
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.datasets import layout
+from models.datasets import arrays, layout
 from models.datasets.account import Account, Item, count, digest_of, doubts, tensor_items
 from models.datasets.archives import Zip, unpack_tar
 from models.datasets.data import DataError, ImageData, Resident, Streamed
@@ -203,7 +203,7 @@ def load_folder(root: Path, image_size: int | None = None, resident_bytes: int =
 
 
 def load_archive(file: Any, image_size: int | None = None, max_bytes: int = RESIDENT_BYTES) -> ImageData:
-    """An archive of images, zip or tar, in any layout that `layout.find` knows.
+    """An archive of images, zip or tar, in any layout that `layout.find` knows, or an npz of arrays.
 
     Args:
         file: an open binary file.
@@ -214,11 +214,22 @@ def load_archive(file: Any, image_size: int | None = None, max_bytes: int = RESI
         DataError: no archive, one that takes too much, or what `load_folder` raises.
     """
     if zipfile.is_zipfile(file):
-        return _in_memory(_load(Zip(file, max_bytes), image_size, max_bytes), max_bytes)
+        archive = Zip(file, max_bytes)
+        if arrays.is_npz(archive):
+            return _of_arrays(archive, image_size)
+        return _in_memory(_load(archive, image_size, max_bytes), max_bytes)
     file.seek(0)
     with TemporaryDirectory() as name:
         unpack_tar(file, Path(name), max_bytes)
         return _in_memory(_load(Folder(Path(name)), image_size, max_bytes), max_bytes)
+
+
+def _of_arrays(archive: Zip, image_size: int | None) -> ImageData:
+    tensors, classes, warnings = arrays.read(archive)
+    data = resident(**tensors, classes=classes)
+    if image_size not in (None, data.image_size):
+        raise DataError(f"its images are of {data.image_size} pixels; arrays are not scaled to {image_size}")
+    return replace(data, account=replace(data.account, warnings=[*warnings, *data.account.warnings]))
 
 
 class Files(Protocol):
