@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 WORKERS ?= 2
 
-.PHONY: demo test serve lint lock bench-search bench-latent bench-quality bench-ablation bench-generate bench-train bench-start bench-threads bench-upload ready-space clean
+.PHONY: demo test serve lint lock bench-search bench-latent bench-quality bench-ablation bench-generate bench-train bench-start bench-threads bench-upload bench-sizes ready-space clean
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
@@ -48,6 +48,9 @@ bench-threads: $(INSTALLED)
 
 bench-upload: $(INSTALLED)
 	$(BIN)/python -m bench.upload
+
+bench-sizes: $(INSTALLED)
+	$(BIN)/python -m bench.sizes
 
 # the latent space that ships with the service, again by the same seeds; minutes
 ready-space: $(INSTALLED)

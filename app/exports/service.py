@@ -24,7 +24,6 @@ from app.trainings import service as trainings
 from app.trainings.tables import Training
 from models.datasets.data import DataError, require_size
 from models.exports.export import Card, module_source, onnx_bytes
-from models.genotypes.network import Network
 from models.genotypes.search_space import SEARCH_SPACES
 from models.genotypes.size import NetworkShape
 
@@ -79,15 +78,7 @@ def onnx(session: Session, genotype_id: str, asked: ExportIn, artifacts: Artifac
     shape, space = exported.shape, SEARCH_SPACES[row.search_space]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        net = Network(
-            service.discrete(row),
-            space,
-            shape.image_channels,
-            shape.classes,
-            shape.channels,
-            shape.cells,
-            exported.auxiliary,
-        )
+        net = shape.network(service.discrete(row), space, exported.auxiliary)
     if exported.weights_key is not None:
         net.load_state_dict(safetensors.torch.load(artifacts.get(exported.weights_key)))
     return onnx_bytes(net, shape, exported.card)
@@ -156,7 +147,7 @@ def _exported(session: Session, row: Genotype, asked: ExportIn) -> Exported:
     if asked.training_id is None:
         shape = NetworkShape(**asked.model_dump(exclude={"training_id"}))
         try:
-            require_size(shape.image_size, shape.cells)
+            require_size(shape.image_size, shape.cells, shape.stem)
         except DataError as error:
             raise InvalidRequest.of("image_size", str(error)) from None
         return Exported(shape)
@@ -165,7 +156,12 @@ def _exported(session: Session, row: Genotype, asked: ExportIn) -> Exported:
         raise InvalidRequest.of("training_id", f"there is no training {asked.training_id!r} of {row.id}")
     dataset, settings = datasets.get(session, training.dataset_id), training.settings
     shape = NetworkShape(
-        dataset.channels, dataset.image_size, dataset.classes, settings["channels"], settings["cells"]
+        dataset.channels,
+        dataset.image_size,
+        dataset.classes,
+        settings["channels"],
+        settings["cells"],
+        settings["stem"],
     )
     return Exported(shape, settings["auxiliary"], training.weights_key, _card(session, training, dataset))
 

@@ -158,7 +158,7 @@ def _constraints(asked: ConstraintsIn | None, space: SearchSpace) -> Constraints
         NetworkShape(**asked.network.model_dump()),
     )
     try:
-        require_size(asked.network.image_size, asked.network.cells)
+        require_size(asked.network.image_size, asked.network.cells, asked.network.stem)
         constraints.require_possible(space)
     except DataError as error:
         raise InvalidRequest.of("constraints.network.image_size", str(error)) from None

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from app.evaluations.schemas import EvaluationIn, EvaluationOut, Percent
 from app.genotypes.tables import Origin
+from models.genotypes.network import StemChoice
 
 EXAMPLE: dict[str, JsonValue] = {
     "genotype": {
@@ -133,6 +134,9 @@ class NetworkIn(BaseModel):
     classes: int = Field(10, ge=2, le=100_000)
     image_channels: int = Field(3, ge=1, le=64)
     image_size: int = Field(32, ge=2, le=1024)
+    stem: StemChoice = Field(
+        "auto", description="Of the papers for small or for large images; `auto`: large from 96 pixels on."
+    )
 
 
 class SearchSpaceOut(BaseModel):

@@ -102,7 +102,7 @@ def require_trainable(dataset: Dataset, recipe: TrainRecipe, field: str) -> None
     """
     datasets.require_images(dataset, field)
     try:
-        require_size(dataset.image_size, recipe.cells)
+        require_size(dataset.image_size, recipe.cells, recipe.stem)
     except DataError as error:
         raise InvalidRequest.of(field, f"{dataset.name!r}: {error}") from None
 

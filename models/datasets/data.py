@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.datasets.account import Account
-from models.genotypes.network import smallest_image
+from models.genotypes.network import StemChoice, has_large_stem, smallest_image
 
 STREAM_WORKERS = min(8, os.cpu_count() or 1)
 """Processes that read the files of a streamed split."""
@@ -228,16 +228,17 @@ class ImageData:
         return mean.float().reshape(shape).to(device), deviation.float().reshape(shape).to(device)
 
 
-def require_size(image_size: int, cells: int) -> None:
+def require_size(image_size: int, cells: int, stem: StemChoice = "auto") -> None:
     """Refuses images that a network of so many cells would reduce below 2 x 2 pixels.
 
     Raises:
         DataError: naming the smallest size that would do.
     """
-    if image_size < smallest_image(cells):
+    smallest = smallest_image(cells, has_large_stem(image_size, stem))
+    if image_size < smallest:
         raise DataError(
             f"images of {image_size} x {image_size} pixels are too small for {cells} cells; "
-            f"at least {smallest_image(cells)} x {smallest_image(cells)} are needed"
+            f"at least {smallest} x {smallest} are needed"
         )
 
 

@@ -29,7 +29,7 @@ _HEADER = '''"""The network of one genotype, by itself: it needs PyTorch and not
 `build()` makes it with fresh weights. Weights trained for it are loaded by `load_state_dict`.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -85,6 +85,7 @@ _FOOTER = '''def build() -> {network}:
         channels={channels},
         cells={cells},
         auxiliary={auxiliary},
+        large_stem={large_stem},
     )
 
 
@@ -147,6 +148,7 @@ def module_source(
         channels=shape.channels,
         cells=shape.cells,
         auxiliary=auxiliary,
+        large_stem=shape.large_stem,
     )
     parts = [header.rstrip("\n"), *_definitions(operations), *_definitions(network)]
     if card is not None:

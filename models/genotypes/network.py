@@ -1,5 +1,7 @@
 """The network that a genotype describes."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,6 +11,18 @@ from models.genotypes.operations import OPERATIONS, FactorizedReduce, ReLUConvBN
 from models.genotypes.search_space import SearchSpace
 
 STEM_MULTIPLIER = 3
+"""Channels of the small stem, as a multiple of those of the first cells."""
+
+LARGE_IMAGE = 96
+"""Pixels from which on images are large: `auto` then means the large stem."""
+
+StemChoice = Literal["auto", "small", "large"]
+"""The stem that a recipe asks for; `auto` goes by the size of the images."""
+
+
+def has_large_stem(image_size: int, stem: StemChoice = "auto") -> bool:
+    """Whether images of so many pixels a side go through the large stem."""
+    return image_size >= LARGE_IMAGE if stem == "auto" else stem == "large"
 
 
 def reduction_cells(cells: int) -> set[int]:
@@ -16,9 +30,10 @@ def reduction_cells(cells: int) -> set[int]:
     return {cells // 3, 2 * cells // 3} - {0}
 
 
-def smallest_image(cells: int) -> int:
+def smallest_image(cells: int, large_stem: bool = False) -> int:
     """The smallest image size in pixels that leaves every reduction cell at least 2 x 2 pixels."""
-    return 1 << len(reduction_cells(cells))
+    smallest = 1 << len(reduction_cells(cells))
+    return smallest * LargeStem.REDUCTION if large_stem else smallest
 
 
 def read_together(x: Tensor, readers: list[nn.Module]) -> list[Tensor]:
@@ -42,6 +57,43 @@ def _whole(part: Tensor) -> Tensor:
     if torch.compiler.is_compiling():
         return part
     return part.contiguous(memory_format=torch.channels_last)
+
+
+class SmallStem(nn.Sequential):
+    """The stem for small images: one convolution that keeps their size (Liu et al., 2019, appendix A.2.1)."""
+
+    def __init__(self, image_channels: int, channels: int) -> None:
+        width = STEM_MULTIPLIER * channels
+        super().__init__(nn.Conv2d(image_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
+
+
+class LargeStem(nn.Module):
+    """The stem for large images: three convolutions of stride 2, so that 224 pixels become 28.
+
+    The first cell reads the output of the second convolution too, which it halves itself, as the networks
+    of DARTS and PC-DARTS for ImageNet do (Liu et al., 2019, appendix A.2.3; Xu et al., 2020, section 4.3).
+    """
+
+    REDUCTION = 8
+
+    def __init__(self, image_channels: int, channels: int) -> None:
+        super().__init__()
+        half = channels // 2
+        self.first = nn.Sequential(
+            nn.Conv2d(image_channels, half, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(half),
+            nn.ReLU(),
+            nn.Conv2d(half, channels, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+        self.second = nn.Sequential(
+            nn.ReLU(), nn.Conv2d(channels, channels, 3, 2, 1, bias=False), nn.BatchNorm2d(channels)
+        )
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Both inputs of the first cell: at a quarter and at an eighth of the images' height and width."""
+        before = self.first(images)
+        return before, self.second(before)
 
 
 class Cell(nn.Module):
@@ -120,6 +172,7 @@ class Network(nn.Module):
         cells: how many cells, two of them reduction cells (one below three cells).
         auxiliary: adds the auxiliary head.
         drop_path: probability of dropping an edge of a sample, in training.
+        large_stem: brings images down to an eighth before the first cell, see `has_large_stem`.
     """
 
     def __init__(
@@ -132,20 +185,20 @@ class Network(nn.Module):
         cells: int,
         auxiliary: bool = False,
         drop_path: float = 0.0,
+        large_stem: bool = False,
     ) -> None:
         super().__init__()
-        self.drop_path = drop_path
-        width = STEM_MULTIPLIER * channels
-        self.stem = nn.Sequential(
-            nn.Conv2d(image_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
-        )
+        self.drop_path, self.large_stem = drop_path, large_stem
+        self.stem = LargeStem(image_channels, channels) if large_stem else SmallStem(image_channels, channels)
+        width = channels if large_stem else STEM_MULTIPLIER * channels
         self.cells = nn.ModuleList()
         reductions, inputs = reduction_cells(cells), (width, width)
         for position in range(cells):
             reduction = position in reductions
             channels *= 2 if reduction else 1
             edges = genotype.reduce if reduction else genotype.normal
-            self.cells.append(Cell(edges, space, inputs, channels, reduction, position - 1 in reductions))
+            before = position - 1 in reductions if position else large_stem
+            self.cells.append(Cell(edges, space, inputs, channels, reduction, before))
             inputs = (inputs[1], space.intermediates * channels)
             if position == 2 * cells // 3:
                 auxiliary_channels = inputs[1]
@@ -155,10 +208,14 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits `[batch, classes]`, and those of the auxiliary head in training if there is one."""
-        out = self.stem(images)
         auxiliary = None
+        first = self.cells[0].get_submodule("preprocess.0")
         # preprocessed, of the cells to come
-        inputs = read_together(out, [self.cells[0].get_submodule("preprocess.0"), *self._readers(-1)])
+        if self.large_stem:
+            before, out = self.stem(images)
+            inputs = [first(before), *read_together(out, self._readers(-1))]
+        else:
+            inputs = read_together(self.stem(images), [first, *self._readers(-1)])
         for position, cell in enumerate(self.cells):
             out = cell(*inputs[:2], self.drop_path)
             inputs = [*inputs[2:], *read_together(out, self._readers(position))]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.genotypes.genotype import Genotype
-from models.genotypes.network import Network, reduction_cells
+from models.genotypes.network import LargeStem, Network, StemChoice, has_large_stem, reduction_cells
 from models.genotypes.operations import OPERATIONS
 from models.genotypes.search_space import CELLS, SearchSpace
 
@@ -25,6 +25,25 @@ class NetworkShape:
     classes: int = 10
     channels: int = 36
     cells: int = 20
+    stem: StemChoice = "auto"
+
+    @property
+    def large_stem(self) -> bool:
+        """Whether the network has the large stem."""
+        return has_large_stem(self.image_size, self.stem)
+
+    def network(self, genotype: Genotype, space: SearchSpace, auxiliary: bool = False) -> Network:
+        """The network of this shape of a genotype, with fresh weights."""
+        return Network(
+            genotype,
+            space,
+            self.image_channels,
+            self.classes,
+            self.channels,
+            self.cells,
+            auxiliary,
+            large_stem=self.large_stem,
+        )
 
 
 STANDARD_NETWORK = NetworkShape()
@@ -130,6 +149,8 @@ def _edges(shape: NetworkShape) -> list[tuple[int, int, int, int]]:
     """Of every cell, for edges from an intermediate node and from an input: (reduction, from input,
     channels, image size at the edge's source)."""
     channels, size, rows = shape.channels, shape.image_size, []
+    if shape.large_stem:
+        size = -(-size // LargeStem.REDUCTION)
     for position in range(shape.cells):
         before, reduction = size, position in reduction_cells(shape.cells)
         if reduction:
@@ -145,7 +166,7 @@ def _without_edges(space: SearchSpace, shape: NetworkShape) -> Network:
     )
     genotype = Genotype(edges, space.concat, edges, space.concat)
     with torch.device("meta"):
-        return Network(genotype, space, shape.image_channels, shape.classes, shape.channels, shape.cells)
+        return shape.network(genotype, space)
 
 
 @lru_cache(maxsize=4096)

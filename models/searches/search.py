@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from models.datasets.data import Batch, DataError, ImageData, Split, normalise, require_size
 from models.errors import require_finite
 from models.genotypes.genotype import ContinuousGenotype, Genotype
+from models.genotypes.network import StemChoice, has_large_stem
 from models.genotypes.search_space import SearchSpace
 from models.searches.limits import Limits, discretise_within, random_within
 from models.searches.supernet import Supernet
@@ -26,13 +27,15 @@ class SearchRecipe:
     """All hyper-parameters of a search.
 
     The architecture (alphas and betas) rests for the first `warmup_epochs`. `crop_padding` is in
-    pixels; `train_images` limits the training split, `None` takes all of it. `max_skip_connections` (in
-    either cell) and `max_params` (of 36 channels and 20 cells for CIFAR-10) limit the discrete genotype.
+    pixels; `stem` is that of the supernet; `train_images` limits the training split, `None` takes all of
+    it. `max_skip_connections` (in either cell) and `max_params` (of 36 channels and 20 cells for CIFAR-10)
+    limit the discrete genotype.
     """
 
     channels: Annotated[int, Ge(4), Le(256)] = 16
     cells: Annotated[int, Ge(1), Le(40)] = 8
     partial: Annotated[int, Ge(2), Le(16)] = 4
+    stem: StemChoice = "auto"
     epochs: Annotated[int, Ge(1), Le(1000)] = 50
     warmup_epochs: Annotated[int, Ge(0), Le(1000)] = 15
     batch_size: Annotated[int, Ge(2), Le(4096)] = 256
@@ -213,7 +216,13 @@ class PCDARTSSearch(Search):
         self.statistics = data.statistics(device)
         torch.manual_seed(seed)
         self.net = Supernet(
-            space, data.channels, len(data.classes), recipe.channels, recipe.cells, recipe.partial
+            space,
+            data.channels,
+            len(data.classes),
+            recipe.channels,
+            recipe.cells,
+            recipe.partial,
+            has_large_stem(data.image_size, recipe.stem),
         ).to(device)
         self.weight_optimizer = torch.optim.SGD(
             self.net.weights(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
@@ -356,7 +365,7 @@ def require_searchable(image_size: int, classes: int, train_count: int, recipe: 
     """
     if recipe.train_images is not None:
         train_count = min(train_count, recipe.train_images)
-    require_size(image_size, recipe.cells)
+    require_size(image_size, recipe.cells, recipe.stem)
     if classes < 2:
         raise DataError(f"has {classes} class; a search needs at least 2")
     if train_count < 2 * recipe.batch_size:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.genotypes.genotype import ContinuousGenotype
-from models.genotypes.network import STEM_MULTIPLIER, reduction_cells
+from models.genotypes.network import STEM_MULTIPLIER, LargeStem, SmallStem, reduction_cells
 from models.genotypes.operations import FactorizedReduce, ReLUConvBN, shift_pixel
 from models.genotypes.search_space import CELLS, SearchSpace
 
@@ -292,23 +292,29 @@ class Supernet(nn.Module):
         channels: channels of the first cells; doubled by each reduction cell.
         cells: how many cells, two of them reduction cells (one below three cells).
         partial: K of the paper; divides `channels`.
+        large_stem: brings images down to an eighth before the first cell.
     """
 
     def __init__(
-        self, space: SearchSpace, image_channels: int, classes: int, channels: int, cells: int, partial: int
+        self,
+        space: SearchSpace,
+        image_channels: int,
+        classes: int,
+        channels: int,
+        cells: int,
+        partial: int,
+        large_stem: bool = False,
     ) -> None:
         super().__init__()
-        self.space = space
-        width = STEM_MULTIPLIER * channels
-        self.stem = nn.Sequential(
-            nn.Conv2d(image_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
-        )
+        self.space, self.large_stem = space, large_stem
+        self.stem = LargeStem(image_channels, channels) if large_stem else SmallStem(image_channels, channels)
+        width = channels if large_stem else STEM_MULTIPLIER * channels
         self.reductions, inputs = reduction_cells(cells), (width, width)
         self.cells = nn.ModuleList()
         for position in range(cells):
             reduction = position in self.reductions
             channels *= 2 if reduction else 1
-            before = position - 1 in self.reductions
+            before = position - 1 in self.reductions if position else large_stem
             self.cells.append(SearchCell(space, inputs, channels, reduction, before, partial))
             inputs = (inputs[1], space.intermediates * channels)
         self.classifier = nn.Linear(inputs[1], classes)
@@ -319,7 +325,8 @@ class Supernet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits `[batch, classes]`."""
         weights, betas = self.operation_weights(), self.edge_weights()
-        s0 = s1 = self.stem(images)
+        stem = self.stem(images)
+        s0, s1 = stem if self.large_stem else (stem, stem)
         for position, cell in enumerate(self.cells):
             kind = int(position in self.reductions)
             s0, s1 = s1, cell(s0, s1, weights[kind], betas[kind])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from models.datasets.data import DataError, ImageData, Split, cut_out, jitter, normalise, require_size
 from models.errors import require_finite
 from models.genotypes.genotype import Genotype
-from models.genotypes.network import Network
+from models.genotypes.network import Network, StemChoice, has_large_stem
 from models.genotypes.search_space import SearchSpace
 from models.genotypes.size import measure_macs
 from models.trainings.reference import Reference
@@ -32,15 +32,17 @@ class TrainRecipe:
     """All hyper-parameters of a training.
 
     `crop_padding` and `cutout` (the side of a square that is blanked: DeVries, Taylor, 2017) are in
-    pixels, `colour_jitter` is the greatest relative change of brightness, contrast and saturation.
-    `train_images` limits the training split, `None` takes all of it; of these, `validation_share` is held
-    out, so that an epoch can be chosen without looking at the test split. `precision` is that of
-    convolutions and products; weights and sums are float32. Of several `processes`, each on a GPU of its
-    own, every one takes its part of each batch.
+    pixels, `colour_jitter` is the greatest relative change of brightness, contrast and saturation. `stem`
+    is that of a genotype's network: `auto` goes by the size of the images. `train_images` limits the
+    training split, `None` takes all of it; of these, `validation_share` is held out, so that an epoch can
+    be chosen without looking at the test split. `precision` is that of convolutions and products; weights
+    and sums are float32. Of several `processes`, each on a GPU of its own, every one takes its part of
+    each batch.
     """
 
     channels: Annotated[int, Ge(2), Le(512)] = 36
     cells: Annotated[int, Ge(1), Le(40)] = 20
+    stem: StemChoice = "auto"
     epochs: Annotated[int, Ge(1), Le(2000)] = 50
     batch_size: Annotated[int, Ge(2), Le(4096)] = 256
     learning_rate: Annotated[float, Gt(0), Le(10)] = 0.1
@@ -100,7 +102,7 @@ def of_genotype(genotype: Genotype, space: SearchSpace, recipe: TrainRecipe) -> 
     """Builds a genotype's network with a recipe's channels and cells."""
 
     def build(data: ImageData) -> Network:
-        require_size(data.image_size, recipe.cells)
+        require_size(data.image_size, recipe.cells, recipe.stem)
         return Network(
             genotype,
             space,
@@ -110,6 +112,7 @@ def of_genotype(genotype: Genotype, space: SearchSpace, recipe: TrainRecipe) -> 
             recipe.cells,
             recipe.auxiliary,
             recipe.drop_path,
+            has_large_stem(data.image_size, recipe.stem),
         )
 
     return build

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.genotypes.genotype import from_tensor, random_tensor
-from models.genotypes.network import Network, read_together, smallest_image
+from models.genotypes.network import Network, StemChoice, has_large_stem, read_together, smallest_image
 from models.genotypes.operations import FactorizedReduce, ReLUConvBN
 from models.genotypes.published import PUBLISHED
 from models.genotypes.search_space import DARTS
@@ -31,6 +31,34 @@ def test_any_image_that_is_large_enough_goes_through(cells: int, size: int) -> N
     assert auxiliary is not None
     assert auxiliary.shape == (3, 10)
     assert net.eval()(torch.randn(3, 1, size, size))[1] is None
+
+
+@pytest.mark.parametrize(("cells", "size"), [(1, 8), (5, 32), (8, 33), (14, 97)])
+def test_a_large_stem_leaves_an_eighth_to_the_first_cell(cells: int, size: int) -> None:
+    assert size >= smallest_image(cells, large_stem=True)
+    torch.manual_seed(0)
+    net = Network(PUBLISHED[1].genotype, DARTS, 3, 10, 4, cells, auxiliary=True, large_stem=True).double()
+    images = torch.randn(3, 3, size, size, dtype=torch.float64)
+    plain = copy.deepcopy(net)
+    s0, s1 = plain.stem(images)
+    assert (s0.shape[-1], s1.shape[-1]) == (-(-size // 4), -(-size // 8))
+    for position, cell in enumerate(plain.cells):
+        s0, s1 = s1, cell(cell.preprocess[0](s0), cell.preprocess[1](s1), 0.0)
+        if position == 0:
+            assert s1.shape[-1] == -(-size // 8)
+    logits, auxiliary = net(images)
+    torch.testing.assert_close(logits, plain.classifier(s1.mean((2, 3))))
+    assert auxiliary is not None
+
+
+@pytest.mark.parametrize(
+    ("size", "stem", "large"),
+    [(95, "auto", False), (96, "auto", True), (32, "large", True), (224, "small", False)],
+)
+def test_the_stem_goes_by_the_size_of_images_unless_it_is_chosen(
+    size: int, stem: StemChoice, large: bool
+) -> None:
+    assert has_large_stem(size, stem) is large
 
 
 def test_readers_of_one_input_read_it_as_each_alone() -> None:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from models.genotypes.genotype import from_tensor, random_tensor, to_tensor
-from models.genotypes.network import Network
+from models.genotypes.network import StemChoice
 from models.genotypes.published import PUBLISHED, Published
 from models.genotypes.search_space import DARTS
 from models.genotypes.size import (
@@ -29,18 +29,26 @@ def test_imagenet_sizes_are_near_the_published_ones(published: Published) -> Non
 
 
 @pytest.mark.parametrize(
-    ("channels", "cells", "image_channels", "classes", "size"),
-    [(16, 8, 3, 10, 32), (10, 5, 1, 7, 9), (8, 1, 1, 3, 5), (9, 2, 3, 10, 7), (4, 20, 3, 10, 16)],
+    ("channels", "cells", "image_channels", "classes", "size", "stem"),
+    [
+        (16, 8, 3, 10, 32, "auto"),
+        (10, 5, 1, 7, 9, "auto"),
+        (8, 1, 1, 3, 5, "auto"),
+        (9, 2, 3, 10, 7, "auto"),
+        (4, 20, 3, 10, 16, "auto"),
+        (16, 14, 3, 10, 224, "auto"),
+        (9, 5, 1, 3, 101, "auto"),
+        (8, 5, 3, 10, 33, "large"),
+        (4, 2, 3, 10, 97, "small"),
+    ],
 )
 def test_counts_equal_the_built_networks(
-    channels: int, cells: int, image_channels: int, classes: int, size: int
+    channels: int, cells: int, image_channels: int, classes: int, size: int, stem: StemChoice
 ) -> None:
     batch = random_tensor(8, DARTS, torch.Generator().manual_seed(0))
-    shape = NetworkShape(image_channels, size, classes, channels, cells)
+    shape = NetworkShape(image_channels, size, classes, channels, cells, stem)
     with torch.device("meta"):
-        built = [
-            Network(g, DARTS, image_channels, classes, channels, cells) for g in from_tensor(batch, DARTS)
-        ]
+        built = [shape.network(g, DARTS) for g in from_tensor(batch, DARTS)]
     parameters = [sum(p.numel() for p in net.parameters()) for net in built]
     assert count_parameters(batch, DARTS, shape).tolist() == parameters
     assert count_macs(batch, DARTS, shape).tolist() == [

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.genotypes.network import STEM_MULTIPLIER, reduction_cells
+from models.genotypes.network import STEM_MULTIPLIER, LargeStem, reduction_cells
 from models.genotypes.operations import OPERATIONS, FactorizedReduce, ReLUConvBN
 from models.genotypes.search_space import SearchSpace
 
@@ -72,20 +72,31 @@ class PlainCell(nn.Module):
 
 class PlainSupernet(nn.Module):
     def __init__(
-        self, space: SearchSpace, image_channels: int, classes: int, channels: int, cells: int, partial: int
+        self,
+        space: SearchSpace,
+        image_channels: int,
+        classes: int,
+        channels: int,
+        cells: int,
+        partial: int,
+        large_stem: bool = False,
     ) -> None:
         super().__init__()
-        self.space = space
-        width = STEM_MULTIPLIER * channels
-        self.stem = nn.Sequential(
-            nn.Conv2d(image_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+        self.space, self.large_stem = space, large_stem
+        width = channels if large_stem else STEM_MULTIPLIER * channels
+        self.stem = (
+            LargeStem(image_channels, channels)
+            if large_stem
+            else nn.Sequential(
+                nn.Conv2d(image_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+            )
         )
         self.cells, inputs = nn.ModuleList(), (width, width)
         self.reductions = reduction_cells(cells)
         for position in range(cells):
             reduction = position in self.reductions
             channels *= 2 if reduction else 1
-            before = position - 1 in self.reductions
+            before = position - 1 in self.reductions or (large_stem and position == 0)
             self.cells.append(PlainCell(space, inputs, channels, reduction, before, partial))
             inputs = (inputs[1], space.intermediates * channels)
         self.classifier = nn.Linear(inputs[1], classes)
@@ -94,7 +105,7 @@ class PlainSupernet(nn.Module):
         self.betas = nn.Parameter(1e-3 * torch.randn(shape))
 
     def forward(self, images: Tensor) -> Tensor:
-        s0 = s1 = self.stem(images)
+        s0, s1 = self.stem(images) if self.large_stem else [self.stem(images)] * 2
         for position, cell in enumerate(self.cells):
             kind = int(position in self.reductions)
             into = self.betas[kind].split(list(range(2, 2 + self.space.intermediates)))

@@ -43,6 +43,14 @@ def test_the_paper_recipe_is_its_table_1() -> None:
     assert (recipe.crop_padding, recipe.flip, recipe.partial) == (4, True, 4)
 
 
+def test_large_images_are_searched_through_the_large_stem() -> None:
+    recipe = replace(TINY, batch_size=8, epochs=1, warmup_epochs=0, train_images=16)
+    running = search(recipe, data=images_like(3, 96, 16, classes=2))
+    assert running.net.large_stem
+    assert running.run(nothing).loss > 0
+    assert not search(replace(recipe, stem="small"), data=images_like(3, 96, 16, 2)).net.large_stem
+
+
 def test_the_halves_are_disjoint_and_hold_no_test_image() -> None:
     digits = load_digits()
     running = search(replace(TINY, train_images=None), data=digits)

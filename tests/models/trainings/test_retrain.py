@@ -7,8 +7,8 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from models.datasets.data import DataError
-from models.datasets.sources import load_digits
+from models.datasets.data import DataError, ImageData
+from models.datasets.sources import load_digits, resident
 from models.genotypes.published import PUBLISHED
 from models.genotypes.search_space import DARTS
 from models.trainings.reference import REFERENCES
@@ -75,6 +75,37 @@ def test_images_that_are_too_small_are_refused() -> None:
     tiny = replace(digits, image_size=2)
     with pytest.raises(DataError, match="too small"):
         Training(published(0, RECIPES["quick"]), tiny, RECIPES["quick"], 0, CPU)
+
+
+def photographs(size: int, images: int) -> ImageData:
+    """Two classes of large colour images: a bright disc on noise, to the left or to the right."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(100, (images, 3, size, size), generator=generator, dtype=torch.uint8)
+    labels = torch.arange(images) % 2
+    half = size // 2
+    for image, label in zip(pixels, labels.tolist(), strict=True):
+        left = label * half + half // 4
+        image[:, size // 4 : size // 2, left : left + half // 2] += 150
+    split = 3 * images // 4
+    return resident(pixels[:split], labels[:split], pixels[split:], labels[split:], ("left", "right"))
+
+
+def test_images_of_224_pixels_are_trained_through_the_large_stem() -> None:
+    recipe = replace(
+        TINY, channels=8, cells=3, epochs=6, batch_size=10, learning_rate=0.1, validation_share=0.0
+    )
+    training = Training(published(1, recipe), photographs(224, 40), recipe, 0, CPU)
+    assert training.net.large_stem
+    first = training.net.cells[0].register_forward_hook(
+        lambda _, inputs, out: sides.append((inputs[0].shape[-1], out.shape[-1]))
+    )
+    sides: list[tuple[int, int]] = []
+    losses = [training.run(nothing).loss for _ in range(6)]
+    first.remove()
+    assert set(sides) == {(28, 28)}
+    assert losses[-1] < 0.7 * losses[0]
+    small = replace(recipe, stem="small")
+    assert not Training(published(1, small), photographs(224, 4), small, 0, CPU).net.large_stem
 
 
 def test_the_validation_split_is_held_out_of_the_training_split() -> None:
