@@ -15,6 +15,7 @@ from app.artifacts import Artifacts
 from app.database import Database, SchemaError
 from app.datasets.endpoints import router as datasets
 from app.dependencies import DatabaseIn, SettingsIn
+from app.evaluations.endpoints import router as evaluations
 from app.experiments.endpoints import router as experiments
 from app.exports.endpoints import router as exports
 from app.generation.endpoints import router as generation
@@ -32,6 +33,7 @@ from app.trainings.endpoints import router as trainings
 ROUTERS = (
     datasets,
     genotypes,
+    evaluations,
     exports,
     searches,
     latent_spaces,

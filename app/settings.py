@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(4 << 20, gt=0, description="Of a request, uploads excepted.")
     max_upload_bytes: int = Field(4 << 30, gt=0, description="Of an uploaded archive.")
     resident_bytes: int = Field(4 << 30, gt=0, description="Images that take more are streamed from files.")
+    read_seconds: Positive = Field(3600.0, description="Reading the images of a data set may take so long.")
     max_generate: int = Field(10_000, gt=0, description="Architectures in one generate request.")
     max_members: int = Field(50_000, gt=1, description="Members of one latent space.")
     max_jobs_per_request: int = Field(1_000, gt=0, description="Jobs that one request may start.")

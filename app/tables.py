@@ -8,6 +8,7 @@ from app import idempotency
 from app.datasets import tables as datasets
 from app.evaluations import tables as evaluations
 from app.experiments import tables as experiments
+from app.exports import tables as exports
 from app.genotypes import tables as genotypes
 from app.jobs import tables as jobs
 from app.latent_spaces import tables as latent_spaces
@@ -18,6 +19,7 @@ MODULES = (
     datasets,
     evaluations,
     experiments,
+    exports,
     genotypes,
     idempotency,
     jobs,

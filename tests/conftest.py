@@ -162,6 +162,18 @@ class Service:
         assert answer.headers["content-type"] == "application/problem+json"
         return [error["field"] for error in answer.json()["errors"]]
 
+    def exported(self, path: str, **params: Any) -> bytes:
+        """The content of a file that a job makes, which the first GET starts."""
+        answer = self.client.get(path, params=params)
+        assert answer.status_code == 202, answer.text
+        assert answer.headers["location"] == f"/v1/jobs/{answer.json()['id']}"
+        (job,) = self.run_jobs()
+        assert job["status"] == "succeeded", job
+        made = self.client.get(job["links"]["file"])
+        assert made.status_code == 200
+        assert len(made.content) == job["result"]["bytes"]
+        return made.content
+
     def run_jobs(self) -> list[Any]:
         """Runs every queued job, oldest first; the jobs as clients see them."""
         with self.database.session(reads_only=True) as session:

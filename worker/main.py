@@ -23,7 +23,7 @@ from app.jobs import queue, workers
 from app.jobs import service as jobs
 from app.jobs.tables import JobKind
 from app.settings import Settings, get_settings
-from worker import fit, memory, search, train
+from worker import distances, export, fit, memory, search, train
 from worker.runner import Kind, execute
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,8 @@ KINDS: dict[JobKind, Kind] = {
     JobKind.SEARCH: search.run,
     JobKind.FIT: fit.run,
     JobKind.TRAIN: train.run,
+    JobKind.EXPORT: export.run,
+    JobKind.DISTANCES: distances.run,
 }
 
 RESENT_AT_ONCE = 20

@@ -21,6 +21,7 @@ def run(run: Run) -> Finish:
     else:
         trained = run.epochs(training)
     parameters, macs = training.parameters(), training.macs()
+    scores = training.scores(run.check)
     weights_key = f"weights/{training_id}.safetensors"
     run.artifacts.put(weights_key, training.weights())
 
@@ -34,18 +35,22 @@ def run(run: Run) -> Finish:
             trained.seconds,
             weights_key,
             training.normalisation(),
+            scores,
         )
         result = {
             "evaluation_id": row.id,
             "test_accuracy": row.test_accuracy,
             "last_test_accuracy": row.last_test_accuracy,
             "selected_test_accuracy": row.selected_test_accuracy,
+            "balanced_accuracy": row.balanced_accuracy,
+            "macro_f1": row.macro_f1,
             "parameters": parameters,
             "macs": macs,
             "train_seconds": trained.seconds,
             "threads": run.threads.chosen,
         }
         return result, {
+            "evaluation": f"/v1/evaluations/{row.id}",
             "leaderboard": f"/v1/datasets/{row.dataset_id}/leaderboard",
             "weights": f"/v1/trainings/{training_id}/weights.safetensors",
         }

@@ -9,10 +9,12 @@ from starlette.datastructures import UploadFile
 
 from app.database import Database
 from app.datasets import pictures, service
-from app.datasets.neighbors import neighbors
+from app.datasets.neighbors import neighbors, order
 from app.datasets.schemas import DatasetIn, DatasetOut, DatasetUpload, ImagesOut, NeighborOut, NeighborsOut
 from app.datasets.tables import Dataset
 from app.dependencies import ArtifactsIn, DatabaseIn, Reading, SettingsIn, Writing
+from app.jobs.schemas import JobOut
+from app.jobs.starter import StarterIn
 from app.pages import Cursor, Limit, Page, paginate
 from app.problems import InvalidRequest, UnsupportedMediaType, from_validation
 
@@ -60,7 +62,7 @@ async def create_dataset(
 
         def work(database: Database) -> Dataset:
             with database.session() as session:
-                return service.register(session, asked, settings)
+                return service.register(session, asked, settings, artifacts)
     elif media == "multipart/form-data":
         form = await request.form(max_files=1, max_fields=10)
         archive = form.get("archive")
@@ -116,15 +118,26 @@ def list_images(
     return ImagesOut(items=pictures.images(dataset, settings, artifacts, split, class_name, limit))
 
 
-@router.get("/{dataset_id}/neighbors")
+@router.get(
+    "/{dataset_id}/neighbors",
+    response_model=None,
+    responses={200: {"model": NeighborsOut}, 202: {"model": JobOut, "description": "The job that measures."}},
+)
 def list_neighbors(
-    database: DatabaseIn, dataset_id: str, settings: SettingsIn, artifacts: ArtifactsIn
-) -> NeighborsOut:
-    """The known data sets by optimal transport distance, nearest first. A pair is measured once."""
-    nearest_first = neighbors(database, dataset_id, settings, artifacts)
+    database: DatabaseIn, dataset_id: str, settings: SettingsIn, artifacts: ArtifactsIn, starter: StarterIn
+) -> NeighborsOut | JobOut:
+    """The known data sets by optimal transport distance, nearest first.
+
+    A pair is measured once. What takes more than a second is measured by a job: then the answer is a 202.
+    """
+    found = neighbors(database, dataset_id, settings, artifacts)
+    if found.pending:
+        with database.session() as session:
+            job, is_new = order(session, dataset_id)
+            return starter.defer(session, job, is_new)
     items = [
         NeighborOut(dataset_id=n.dataset.id, name=n.dataset.name, distance=n.distance, reason=n.reason)
-        for n in nearest_first
+        for n in found.items
     ]
     return NeighborsOut(dataset_id=dataset_id, items=items)
 

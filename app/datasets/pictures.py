@@ -2,17 +2,21 @@
 
 import base64
 import io
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from app.artifacts import Artifacts
-from app.datasets import service
+from app.datasets import reading, service
 from app.datasets.schemas import ImageOut
 from app.datasets.tables import Dataset
 from app.problems import InvalidRequest, Unavailable
 from app.settings import Settings
 from models.datasets.data import DataError, ImageData
+
+T = TypeVar("T")
 
 CLASSES, COLUMNS = 50, 10
 """Rows of a sheet at most, and images of each class."""
@@ -28,7 +32,36 @@ def sheet(dataset: Dataset, settings: Settings, artifacts: Artifacts) -> bytes:
         InvalidRequest: only facts are known of the data set.
         Unavailable: its images cannot be read, with the reason.
     """
-    data = _load(dataset, settings, artifacts)
+    return _drawn(_sheet, dataset, settings, artifacts)
+
+
+def images(
+    dataset: Dataset, settings: Settings, artifacts: Artifacts, split: str, class_name: str | None, limit: int
+) -> list[ImageOut]:
+    """Some images of a split as the network sees them, of one class or of each in turn.
+
+    Raises:
+        InvalidRequest: only facts are known of the data set, or it has no such class.
+        Unavailable: its images cannot be read, with the reason.
+    """
+    if class_name is not None and class_name not in dataset.class_names:
+        names = ", ".join(dataset.class_names[:20])
+        raise InvalidRequest.of("class", f"there is no class {class_name!r}; must be one of {names}")
+    wanted = dataset.class_names if class_name is None else [class_name]
+    return _drawn(_images, dataset, settings, artifacts, split, wanted, limit)
+
+
+def _drawn(function: Callable[..., T], dataset: Dataset, settings: Settings, *arguments: Any) -> T:
+    """The result of a function that reads images of a data set, in a process of its own."""
+    service.require_images(dataset, "dataset_id")
+    try:
+        return reading.in_child(function, settings, dataset, settings, *arguments)
+    except DataError as error:
+        raise Unavailable(str(error)) from None
+
+
+def _sheet(dataset: Dataset, settings: Settings, artifacts: Artifacts) -> bytes:
+    data = service.load(dataset, settings, artifacts)
     shown = data.classes[:CLASSES]
     size = (LABEL + COLUMNS * (SIDE + GAP), len(shown) * (SIDE + GAP) + GAP)
     canvas = Image.new("RGB", size, "white")
@@ -42,34 +75,16 @@ def sheet(dataset: Dataset, settings: Settings, artifacts: Artifacts) -> bytes:
     return _png(canvas)
 
 
-def images(
-    dataset: Dataset, settings: Settings, artifacts: Artifacts, split: str, class_name: str | None, limit: int
+def _images(
+    dataset: Dataset, settings: Settings, artifacts: Artifacts, split: str, wanted: list[str], limit: int
 ) -> list[ImageOut]:
-    """Some images of a split as the network sees them, of one class or of each in turn.
-
-    Raises:
-        InvalidRequest: only facts are known of the data set, or it has no such class.
-        Unavailable: its images cannot be read, with the reason.
-    """
-    data = _load(dataset, settings, artifacts)
-    if class_name is not None and class_name not in data.classes:
-        names = ", ".join(data.classes[:20])
-        raise InvalidRequest.of("class", f"there is no class {class_name!r}; must be one of {names}")
-    wanted = data.classes if class_name is None else [class_name]
+    data = service.load(dataset, settings, artifacts)
     each = -(-limit // len(wanted))
     return [
         ImageOut(split=split, class_name=name, png=base64.b64encode(_png(_picture(pixels))).decode())
         for name in wanted
         for pixels in _of_class(data, split, data.classes.index(name), each)
     ][:limit]
-
-
-def _load(dataset: Dataset, settings: Settings, artifacts: Artifacts) -> ImageData:
-    service.require_images(dataset, "dataset_id")
-    try:
-        return service.load(dataset, settings, artifacts)
-    except DataError as error:
-        raise Unavailable(str(error)) from None
 
 
 def _of_class(data: ImageData, split: str, label: int, limit: int) -> Tensor:

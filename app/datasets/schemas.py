@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.datasets.tables import Source
+from models.datasets.layout import TEST_SHARE
 
 Name = Annotated[
     str,
@@ -17,6 +18,20 @@ Name = Annotated[
 ImageSize = Annotated[
     int | None,
     Field(ge=2, le=1024, description="Side in pixels to which images are brought; needed if they differ."),
+]
+
+
+TestShare = Annotated[
+    float,
+    Field(
+        ge=0.01, le=0.9, description="Share of each class to test on, where there is no test split already."
+    ),
+]
+Licence = Annotated[
+    str | None,
+    Field(
+        min_length=1, max_length=200, description="Terms of use of the images; exports of networks carry it."
+    ),
 ]
 
 
@@ -33,6 +48,8 @@ class DatasetIn(BaseModel):
         description="A folder below the data root with train/<class>/… and test/<class>/…",
     )
     image_size: ImageSize = None
+    test_share: TestShare = TEST_SHARE
+    licence: Licence = None
 
 
 class DatasetUpload(BaseModel):
@@ -40,6 +57,8 @@ class DatasetUpload(BaseModel):
 
     name: Name
     image_size: ImageSize = None
+    test_share: TestShare = TEST_SHARE
+    licence: Licence = None
 
 
 class FilesOut(BaseModel):
@@ -74,6 +93,7 @@ class DatasetOut(BaseModel):
     class_names: list[str]
     train_count: int
     test_count: int
+    licence: str | None
     digest: str | None = Field(description="Equal for equal images in the same splits and classes.")
     account: AccountOut | None = Field(description="`null` where there are no images.")
     created_at: datetime

@@ -1,30 +1,26 @@
 """Registering data sets and reading their images."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from sqlalchemy import Select, select
+from sqlalchemy import delete as sql_delete
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app import database
 from app.artifacts import Artifacts
 from app.database import new_id, now
+from app.datasets import reading
+from app.datasets.reading import Read
 from app.datasets.schemas import DatasetIn, DatasetUpload
-from app.datasets.tables import Dataset, Source
+from app.datasets.tables import Dataset, DatasetDistance, Source
 from app.problems import Conflict, InvalidRequest, NotFound
 from app.settings import Settings
-from models.datasets.account import constant_channels, differences, mean_and_deviation
-from models.datasets.data import DataError, ImageData, Resident
-from models.datasets.sources import (
-    KNOWN_DATASETS,
-    load_archive,
-    load_folder,
-    load_named,
-    resident,
-    stored,
-)
+from models.datasets.account import differences
+from models.datasets.data import DataError, ImageData
+from models.datasets.sources import KNOWN_DATASETS, load_folder, load_named, resident, stored
 
 PREFIX = "ds"
 
@@ -65,7 +61,7 @@ def listing() -> Select[*tuple[Any, ...]]:
     return select(Dataset)
 
 
-def register(session: Session, request: DatasetIn, settings: Settings) -> Dataset:
+def register(session: Session, request: DatasetIn, settings: Settings, artifacts: Artifacts) -> Dataset:
     """A data set by name, or by a folder below the data root; an existing name gives the same one.
 
     Raises:
@@ -83,13 +79,14 @@ def register(session: Session, request: DatasetIn, settings: Settings) -> Datase
                 f"pixels, not {request.image_size}; choose another name for another size"
             )
         if source is Source.FOLDER:
-            _require_unchanged(existing, _read(request, settings))
+            session.commit()
+            _require_unchanged(existing, _read(request, existing.test_share, settings, artifacts))
         return existing
     session.commit()  # reading images takes a while, and holds no lock
-    images = _read(request, settings)
+    images = _read(request, request.test_share, settings, artifacts)
     if source is Source.FOLDER:
         _require_known_facts(request.name, images, "folder")
-    return _save(session, existing, request.name, source, images, folder=request.folder)
+    return _save(session, existing, request, source, images, folder=request.folder)
 
 
 def upload(
@@ -105,15 +102,14 @@ def upload(
     if existing is not None and existing.source is not Source.FACTS:
         raise Conflict(f"the name {request.name!r} is taken by dataset {existing.id}; choose another")
     session.commit()
+    key = f"datasets/{new_id('img')}.pt"
     try:
-        images = load_archive(file, request.image_size, settings.resident_bytes)
+        images = reading.archive(file, request.image_size, request.test_share, key, settings, artifacts)
     except DataError as error:
         raise InvalidRequest.of("archive", str(error)) from None
-    _require_known_facts(request.name, images, "archive")
-    key = f"datasets/{new_id('img')}.pt"
-    artifacts.put_tensors(key, _tensors(images))
     try:
-        return _save(session, existing, request.name, Source.UPLOAD, images, artifact_key=key)
+        _require_known_facts(request.name, images, "archive")
+        return _save(session, existing, request, Source.UPLOAD, images, artifact_key=key)
     except BaseException:
         artifacts.delete(key)
         raise
@@ -127,12 +123,14 @@ def delete(session: Session, dataset_id: str, artifacts: Artifacts) -> None:
         Conflict: something needs it; the message says what.
     """
     dataset = get(session, dataset_id)
-    key = dataset.artifact_key
+    key, digest = dataset.artifact_key, dataset.digest
     database.delete(session, dataset)
     session.commit()
-    artifacts.delete(f"profiles/{dataset_id}")
     if key is not None:
         artifacts.delete(key)
+    twin = session.scalars(select(Dataset).where(Dataset.digest == digest).limit(1)).first()
+    if digest is not None and twin is None:
+        reading.delete_profile(digest, artifacts)
 
 
 def ensure_facts(session: Session, name: str) -> Dataset:
@@ -172,38 +170,40 @@ def load(dataset: Dataset, settings: Settings, artifacts: Artifacts) -> ImageDat
         return stored({**dataset.account, "digest": dataset.digest}, classes, **tensors)
     if dataset.source is Source.FOLDER:
         assert dataset.folder is not None
-        folder = _inside(settings.data_root, dataset.folder)
-        images = load_folder(folder, dataset.image_size, settings.resident_bytes)
-        changed = _change(dataset, images)
+        folder = below(settings.data_root, dataset.folder)
+        images = load_folder(folder, dataset.image_size, settings.resident_bytes, dataset.test_share)
+        changed = _change(dataset, images.classes, images.account.digest, images.account.counts)
         if changed is not None:
             raise DataError(changed)
         return images
     return load_named(dataset.name, settings.data_root)
 
 
-def _change(dataset: Dataset, images: ImageData) -> str | None:
+def _change(
+    dataset: Dataset, classes: Sequence[str], digest: str, counts: dict[str, dict[str, int]]
+) -> str | None:
     """A sentence on what changed in a folder since it was registered; `None` if nothing did."""
     if dataset.account is None:  # registered before accounts were kept
-        if dataset.class_names == list(images.classes):
+        if dataset.class_names == list(classes):
             return None
-        what = f"its classes were {dataset.class_names[:5]} and are {list(images.classes)[:5]}"
-    elif dataset.digest == images.account.digest:
+        what = f"its classes were {dataset.class_names[:5]} and are {list(classes)[:5]}"
+    elif dataset.digest == digest:
         return None
     else:
-        what = differences(dataset.account["counts"], images.account.counts)
+        what = differences(dataset.account["counts"], counts)
     return (
         f"the folder {dataset.folder!r} has changed since it was registered as {dataset.name!r}: {what}; "
         "register it under a new name"
     )
 
 
-def _require_unchanged(dataset: Dataset, images: ImageData) -> None:
-    changed = _change(dataset, images)
+def _require_unchanged(dataset: Dataset, images: Read) -> None:
+    changed = _change(dataset, images.classes, images.digest, images.account["counts"])
     if changed is not None:
         raise Conflict(changed)
 
 
-def _require_known_facts(name: str, images: ImageData, field: str) -> None:
+def _require_known_facts(name: str, images: Read, field: str) -> None:
     """Refuses other images under the name of a known data set, whose published results they would inherit.
 
     Raises:
@@ -213,11 +213,11 @@ def _require_known_facts(name: str, images: ImageData, field: str) -> None:
     if known is None:
         return
     expected = (known.train_count, known.test_count, known.classes)
-    if (len(images.train), len(images.test), len(images.classes)) != expected:
+    if (images.train_count, images.test_count, len(images.classes)) != expected:
         raise InvalidRequest.of(
             "name",
             f"{name!r} is a known data set of {known.train_count} training and {known.test_count} test "
-            f"images in {known.classes} classes; this {field} has {len(images.train)}, {len(images.test)} "
+            f"images in {known.classes} classes; this {field} has {images.train_count}, {images.test_count} "
             f"and {len(images.classes)}, so it needs a name of its own",
         )
 
@@ -234,18 +234,23 @@ def _source(request: DatasetIn) -> Source:
     return Source.BUILTIN if request.name == "digits" else Source.TORCHVISION
 
 
-def _read(request: DatasetIn, settings: Settings) -> ImageData:
+def _read(request: DatasetIn, test_share: float, settings: Settings, artifacts: Artifacts) -> Read:
     try:
         if request.folder is not None:
-            folder = _inside(settings.data_root, request.folder)
-            return load_folder(folder, request.image_size, settings.resident_bytes)
-        return load_named(request.name, settings.data_root, request.download)
+            folder = below(settings.data_root, request.folder)
+            return reading.folder(folder, request.image_size, test_share, settings, artifacts)
+        return reading.named(request.name, request.download, settings, artifacts)
     except DataError as error:
         raise InvalidRequest.of("folder" if request.folder is not None else "name", str(error)) from None
 
 
-def _inside(root: Path, folder: str) -> Path:
-    path = (root / folder).resolve()
+def below(root: Path, name: str) -> Path:
+    """The path of a file or folder below the data root.
+
+    Raises:
+        DataError: the name leads out of it.
+    """
+    path = (root / name).resolve()
     if not path.is_relative_to(root.resolve()):
         raise DataError("must lie below the data root")
     return path
@@ -258,42 +263,26 @@ def _by_name(session: Session, name: str) -> Dataset | None:
 def _save(
     session: Session,
     existing: Dataset | None,
-    name: str,
+    request: DatasetIn | DatasetUpload,
     source: Source,
-    images: ImageData,
+    images: Read,
     artifact_key: str | None = None,
     folder: str | None = None,
 ) -> Dataset:
-    dataset = existing or Dataset(id=new_id(PREFIX), name=name, created_at=now())
+    dataset = existing or Dataset(id=new_id(PREFIX), name=request.name, created_at=now())
     dataset.source, dataset.artifact_key, dataset.folder = source, artifact_key, folder
     dataset.channels, dataset.image_size = images.channels, images.image_size
     dataset.classes, dataset.class_names = len(images.classes), list(images.classes)
-    dataset.train_count, dataset.test_count = len(images.train), len(images.test)
-    dataset.digest, dataset.account = images.account.digest, _account(images)
+    dataset.train_count, dataset.test_count = images.train_count, images.test_count
+    dataset.digest, dataset.account = images.digest, images.account
+    dataset.licence, dataset.test_share = request.licence, request.test_share
     session.add(dataset)
+    if existing is not None:  # its distances were those of the profile that ships
+        ours = (DatasetDistance.first_id == existing.id) | (DatasetDistance.second_id == existing.id)
+        session.execute(sql_delete(DatasetDistance).where(ours))
     try:
         session.commit()
     except IntegrityError:
         session.rollback()
-        raise Conflict(f"the name {name!r} was taken meanwhile; choose another") from None
+        raise Conflict(f"the name {request.name!r} was taken meanwhile; choose another") from None
     return dataset
-
-
-def _account(images: ImageData) -> dict[str, Any]:
-    """A data set's account with its statistics, as the row keeps it."""
-    statistics = images.statistics(torch.device("cpu"))
-    mean, deviation = mean_and_deviation(statistics)
-    account = images.account.as_dict()
-    account["warnings"] = [*account["warnings"], *constant_channels(statistics[1])]
-    return {**account, "mean": mean, "deviation": deviation}
-
-
-def _tensors(images: ImageData) -> dict[str, Any]:
-    assert isinstance(images.train, Resident)
-    assert isinstance(images.test, Resident)
-    return {
-        "train_images": images.train.images,
-        "train_labels": images.train.labels,
-        "test_images": images.test.images,
-        "test_labels": images.test.labels,
-    }

@@ -8,6 +8,7 @@ from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, OneOf
+from models.datasets.layout import TEST_SHARE
 
 
 class Source(StrEnum):
@@ -43,10 +44,16 @@ class Dataset(Base):
     """The key of an upload's images in the file store; null for other sources."""
     folder: Mapped[str | None]
     """The path of a registered folder, below the data root; null for other sources."""
+    licence: Mapped[str | None]
+    """The terms under which the images may be used, as whoever added them wrote; exports carry it."""
+    test_share: Mapped[float] = mapped_column(default=TEST_SHARE, server_default=str(TEST_SHARE))
+    """The share of each class that is the test split where the images came without one."""
     digest: Mapped[str | None]
     """The digest of all images with their splits and classes; null where there are none."""
     account: Mapped[dict[str, Any] | None]
     """The account of reading the images: counts, what was skipped and converted, warnings, statistics."""
+    distances_job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))
+    """The job that last measured its distances to the others; null before the first."""
     created_at: Mapped[datetime]
 
 

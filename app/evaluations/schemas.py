@@ -60,7 +60,22 @@ class EvaluationOut(BaseModel):
     selected_test_accuracy: float | None = Field(
         description="Percent on the test split, of the epoch that is best by `validation_accuracy`."
     )
+    balanced_accuracy: float | None = Field(
+        description="Percent, the mean of the classes' accuracies, of the last epoch."
+    )
+    macro_f1: float | None = Field(description="Percent, the mean of the classes' F1, of the last epoch.")
     parameters: int | None
     macs: int | None
     train_seconds: float | None
     created_at: datetime
+
+
+class EvaluationFull(EvaluationOut):
+    """One result with its scores by class, of the last epoch on the test split."""
+
+    class_accuracies: dict[str, float | None] | None = Field(
+        description="Percent by class; `null` for a class without a test image."
+    )
+    confusion: list[list[int]] | None = Field(
+        description="Test images by true class (rows) and by class given (columns), in the classes' order."
+    )

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.database import new_id, now
 from app.evaluations.tables import Evaluation, EvaluationKind
+from app.problems import NotFound
 
 PREFIX = "ev"
 
@@ -33,6 +34,18 @@ def record(
         **measured,
     )
     session.add(evaluation)
+    return evaluation
+
+
+def get(session: Session, evaluation_id: str) -> Evaluation:
+    """An evaluation by id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    evaluation = session.get(Evaluation, evaluation_id)
+    if evaluation is None:
+        raise NotFound(f"there is no evaluation {evaluation_id!r}")
     return evaluation
 
 

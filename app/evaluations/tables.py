@@ -46,6 +46,14 @@ class Evaluation(Base):
     """The best accuracy in percent on the images that were held out of the training split."""
     selected_test_accuracy: Mapped[float | None]
     """Accuracy on the test split in percent, of the epoch that is best by `validation_accuracy`."""
+    balanced_accuracy: Mapped[float | None]
+    """The mean of the classes' accuracies in percent, of the last epoch, as are the other scores by class."""
+    macro_f1: Mapped[float | None]
+    """The mean of the classes' F1 scores in percent."""
+    class_accuracies: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
+    """The accuracy of each class in percent, by name, in their order; null without a test image of it."""
+    confusion: Mapped[list[Any] | None] = mapped_column(deferred=True)
+    """Test images by true class (rows) and by class given (columns)."""
     parameters: Mapped[int | None]
     macs: Mapped[int | None]
     train_seconds: Mapped[float | None]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.generation.schemas import DEFAULT_GAMMA, BetweenIn, DrawIn, Gamma, GenerateIn, NearIn, StartOut
 from app.jobs.schemas import Seeds
@@ -28,7 +28,7 @@ class Planner(Protocol[T]):
     def given(self, genotype_ids: list[str]) -> T:
         """Genotypes that are there already."""
 
-    def reference(self, model: str) -> T:
+    def reference(self, asked: "ReferenceArm") -> T:
         """A network of torchvision's."""
 
 
@@ -132,20 +132,51 @@ class GenotypesArm(_Arm):
 
 
 class ReferenceArm(_Arm):
-    """An arm of one network of torchvision's, at the size of the data set."""
+    """An arm of one network of torchvision's, at the size of the data set, from scratch or fine-tuned."""
 
     kind: Literal["reference"]
     model: Literal[REFERENCES]  # type: ignore[valid-type]
+    pretrained: bool = Field(False, description="Starts from weights for another data set, as ImageNet.")
+    weights: str | None = Field(
+        None, max_length=500, description="Their file below the data root: a state dict, or safetensors."
+    )
+    download: bool = Field(False, description="Lets torchvision fetch its weights for ImageNet.")
+    recipe: str | None = Field(
+        None, description="By default that of the experiment, or `fine-tune` for a pretrained network."
+    )
+    overrides: dict[str, Any] = Field({}, description="Fields of the arm's own recipe to replace.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "ReferenceArm":
+        if self.pretrained and (self.weights is None) != self.download:
+            raise ValueError("a pretrained network needs weights (a file) or download, one of both")
+        if not self.pretrained and (self.weights is not None or self.download):
+            raise ValueError("weights and download go with pretrained")
+        if self.overrides and self.own_recipe is None:
+            raise ValueError("overrides of an arm go with its recipe")
+        return self
+
+    @property
+    def own_recipe(self) -> str | None:
+        """The name of the arm's own recipe, if it has one."""
+        return self.recipe or ("fine-tune" if self.pretrained else None)
+
+    @property
+    def source(self) -> dict[str, Any] | None:
+        """The source of the weights, if it is pretrained."""
+        if not self.pretrained:
+            return None
+        return {"download": True} if self.weights is None else {"weights": self.weights}
 
     @property
     def size(self) -> int:
         return 1
 
     def default_name(self, dataset_name: DatasetName) -> str:
-        return str(self.model)
+        return f"{self.model} pretrained" if self.pretrained else str(self.model)
 
     def plan(self, planner: Planner[T]) -> T:
-        return planner.reference(self.model)
+        return planner.reference(self)
 
 
 Arm = Annotated[RandomArm | NearArm | BetweenArm | GenotypesArm | ReferenceArm, Field(discriminator="kind")]
@@ -177,7 +208,7 @@ class ExperimentIn(BaseModel):
         None,
         description="Of arms that are generated; by default the newest trained one, else the ready space.",
     )
-    recipe: str = Field("paper-small", description="`paper-small`, `paper-imagenet` or `quick`.")
+    recipe: str = Field("paper-small", description="`paper-small`, `paper-imagenet`, `quick` or `fine-tune`.")
     overrides: dict[str, Any] = Field({}, description="Fields of the recipe to replace.")
     seeds: Seeds = [2024]
     arms: list[Arm] = Field(min_length=1, max_length=50)
@@ -191,6 +222,10 @@ class ArmOut(BaseModel):
     start: StartOut | None = None
     genotype_ids: list[str]
     reference: str | None
+    pretrained: dict[str, Any] | None = Field(
+        None, description="The source of the weights that the reference starts from."
+    )
+    recipe: str | None = Field(None, description="The arm's own recipe, where it is not the experiment's.")
     search_hours: float | None = Field(
         description="Of the arm's own search: 0 for what is generated; `null` if it is not known."
     )

@@ -12,7 +12,7 @@ from app.artifacts import Artifacts
 from app.database import Database, new_id, now
 from app.datasets import service as datasets
 from app.datasets.tables import Dataset
-from app.experiments.schemas import Arm, ExperimentIn
+from app.experiments.schemas import Arm, ExperimentIn, ReferenceArm
 from app.experiments.tables import Experiment
 from app.generation import service as generation
 from app.generation.schemas import GenerateIn
@@ -25,6 +25,7 @@ from app.problems import InvalidRequest, NotFound, from_validation
 from app.recipes import resolve
 from app.settings import Settings
 from app.trainings import service as trainings
+from models.datasets.data import DataError
 from models.genotypes.search_space import DARTS
 from models.trainings.retrain import RECIPES, TrainRecipe
 
@@ -42,11 +43,13 @@ class PlannedArm:
         shown: as the experiment keeps it.
         digests: of its genotypes in turn, equal for the same architecture; of a reference, its name.
         made: what is to be stored first, of a generated arm.
+        settings: the arm's own recipe with every field, if it has one.
     """
 
     shown: dict[str, Any]
     digests: list[str]
     made: generation.Draft | None = None
+    settings: TrainRecipe | None = None
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,29 @@ class ArmPlanner:
         shown = self._shown(genotype_ids=[row.id for row in rows], search_hours=total)
         return PlannedArm(shown, [row.digest for row in rows])
 
-    def reference(self, model: str) -> PlannedArm:
+    def reference(self, asked: ReferenceArm) -> PlannedArm:
         """A network of torchvision's."""
-        return PlannedArm(self._shown(reference=model), [model])
+        if asked.weights is not None:
+            self._require_file(asked.weights)
+        own, settings = asked.own_recipe, None
+        if own is not None:
+            try:
+                settings = resolve(RECIPES, own, asked.overrides)
+            except InvalidRequest as error:
+                errors = [(f"{self.field}.{e.field}", e.detail) for e in error.errors]
+                raise InvalidRequest(f"{self.field}: {error.detail}", errors) from None
+        shown = self._shown(reference=asked.model, pretrained=asked.source, recipe=own)
+        return PlannedArm(shown, [asked.model], settings=settings)
+
+    def _require_file(self, weights: str) -> None:
+        try:
+            path = datasets.below(self.settings.data_root, weights)
+        except DataError as error:
+            raise InvalidRequest.of(f"{self.field}.weights", str(error)) from None
+        if not path.is_file():
+            raise InvalidRequest.of(
+                f"{self.field}.weights", f"there is no file {weights!r} below the data root"
+            )
 
     def _shown(self, **fields: Any) -> dict[str, Any]:
         request = self.arm.model_dump(exclude_none=True)
@@ -254,11 +277,12 @@ def _trainings(
     for arm in arms:
         subjects: list[dict[str, Any]] = [{"genotype_id": i} for i in arm.shown["genotype_ids"]]
         if arm.shown["reference"] is not None:
-            subjects = [{"reference": arm.shown["reference"]}]
+            subjects = [{name: arm.shown[name] for name in ("reference", "pretrained")}]
+        arms_recipe = (arm.shown.get("recipe") or request.recipe, arm.settings or recipe)
         for position, subject in enumerate(subjects):
             copies = arm.digests[:position].count(arm.digests[position])
             waiting += [
-                (position, arm.shown["name"], subject, seed + copies * span, dataset_id)
+                (position, arm.shown["name"], subject, seed + copies * span, dataset_id, arms_recipe)
                 for seed in request.seeds
                 for dataset_id in request.dataset_ids
             ]
@@ -268,8 +292,8 @@ def _trainings(
             session,
             trainings.Plan(
                 dataset_id,
-                request.recipe,
-                recipe,
+                recipe_name,
+                settings,
                 seed,
                 name,
                 experiment_id=experiment_id,
@@ -277,5 +301,5 @@ def _trainings(
                 **subject,
             ),
         )
-        for _, name, subject, seed, dataset_id in waiting
+        for _, name, subject, seed, dataset_id, (recipe_name, settings) in waiting
     ]

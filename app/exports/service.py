@@ -1,24 +1,33 @@
 """Genotypes for other places: a picture, a Python file, an ONNX model."""
 
+import hashlib
 import io
 import json
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from importlib.metadata import version
+from typing import Any, Literal
+from urllib.parse import urlencode
 
 import safetensors.torch
 import torch
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.artifacts import Artifacts
+from app.database import now
 from app.datasets import service as datasets
 from app.datasets.tables import Dataset
 from app.evaluations import service as evaluations
 from app.exports import picture as pictures
 from app.exports.schemas import ExportIn
+from app.exports.tables import Export
 from app.genotypes import service
 from app.genotypes.tables import Genotype
+from app.jobs import service as jobs
+from app.jobs.tables import Job, JobKind, JobStatus
 from app.problems import Conflict, InvalidRequest
 from app.trainings import service as trainings
 from app.trainings.tables import Training
@@ -26,6 +35,47 @@ from models.datasets.data import DataError, require_size
 from models.exports.export import Card, module_source, onnx_bytes
 from models.genotypes.search_space import SEARCH_SPACES
 from models.genotypes.size import NetworkShape
+
+
+@dataclass(frozen=True)
+class Started:
+    """The job that makes a file, and whether this request made the job, which is then to be sent."""
+
+    job: Job
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class Order:
+    """A file that is to be made.
+
+    Args:
+        file: which one.
+        genotype_id: of whose network.
+        asked: the network's shape, or whose training it is.
+    """
+
+    file: Literal["model.onnx", "model.zip"]
+    genotype_id: str
+    asked: ExportIn
+
+    @property
+    def key(self) -> str:
+        """The key in the file store: equal for equal files; another version of the service makes its own."""
+        shape = self.asked.model_dump(exclude={"training_id"})
+        digest = hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:16]
+        of = self.asked.training_id or f"{self.genotype_id}-{digest}"
+        return f"exports/{of}/{version('vgae-nas')}/{self.file}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The order as plain values, the parameters of its job."""
+        asked = self.asked.model_dump(exclude_unset=True)
+        return {"file": self.file, "genotype_id": self.genotype_id, "asked": asked}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Order":
+        """The order of a job's parameters."""
+        return cls(values["file"], values["genotype_id"], ExportIn(**values["asked"]))
 
 
 @dataclass(frozen=True)
@@ -64,34 +114,31 @@ def module(session: Session, genotype_id: str, asked: ExportIn) -> str:
     )
 
 
-def onnx(session: Session, genotype_id: str, asked: ExportIn, artifacts: Artifacts) -> bytes:
-    """The network as ONNX, with trained weights or fresh ones of seed 0.
+def onnx(session: Session, genotype_id: str, asked: ExportIn, artifacts: Artifacts) -> bytes | Started:
+    """The network as ONNX, with trained weights or fresh ones of seed 0; or the job that makes the file.
 
     Raises:
         NotFound: there is no such genotype.
         InvalidRequest: a shape that does not go together, or a training that has no weights.
+        Conflict: the job that was to make it failed.
     """
     row = service.get(session, genotype_id)
     exported = _exported(session, row, asked)
     if asked.training_id is not None and exported.weights_key is None:
         raise InvalidRequest.of("training_id", f"training {asked.training_id} has not ended well, so far")
-    shape, space = exported.shape, SEARCH_SPACES[row.search_space]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        net = shape.network(service.discrete(row), space, exported.auxiliary)
-    if exported.weights_key is not None:
-        net.load_state_dict(safetensors.torch.load(artifacts.get(exported.weights_key)))
-    return onnx_bytes(net, shape, exported.card)
+    query = asked.model_dump(exclude_unset=True)
+    link = f"/v1/genotypes/{row.id}/model.onnx"
+    link = f"{link}?{urlencode(query)}" if query else link
+    return _file(session, Order("model.onnx", row.id, asked), link, artifacts)
 
 
-def bundle(session: Session, training_id: str, artifacts: Artifacts) -> bytes:
-    """All that someone needs who has only this, as a zip: ONNX, module, weights, card and `predict.py`.
-
-    It is made once and kept.
+def bundle(session: Session, training_id: str, artifacts: Artifacts) -> bytes | Started:
+    """All that someone needs who has only this, as a zip; or the job that makes the file.
 
     Raises:
         NotFound: there is no such training.
-        Conflict: it has not ended well, is of a reference network, or is from before cards were kept.
+        Conflict: it has not ended well, is of a reference network, or is from before cards were kept; or
+            the job that was to make the file failed.
     """
     training = trainings.get(session, training_id)
     if training.weights_key is None:
@@ -100,22 +147,67 @@ def bundle(session: Session, training_id: str, artifacts: Artifacts) -> bytes:
         raise Conflict(
             f"training {training_id} is of torchvision's {training.reference}; only genotypes are exported"
         )
-    key = f"exports/{training_id}/model.zip"
-    try:
+    if training.normalisation is None:
+        raise Conflict(f"training {training_id} is from before its normalisation was kept; train it again")
+    order = Order("model.zip", training.genotype_id, ExportIn(training_id=training_id))
+    return _file(session, order, f"/v1/trainings/{training_id}/model.zip", artifacts)
+
+
+def make(session: Session, order: Order, artifacts: Artifacts) -> bytes:
+    """Makes the file of an order; takes seconds to minutes.
+
+    Raises:
+        NotFound: the genotype is gone.
+    """
+    if order.file == "model.onnx":
+        return _onnx(session, order, artifacts)
+    return _bundle(session, order, artifacts)
+
+
+def _file(session: Session, order: Order, link: str, artifacts: Artifacts) -> bytes | Started:
+    """The kept file of an order; or its job, which is made if there is none that will make the file."""
+    key = order.key
+    with suppress(FileNotFoundError):
         return artifacts.get(key)
-    except FileNotFoundError:
-        content = _bundle(session, training, training.weights_key, artifacts)
-        artifacts.put(key, content)
-        return content
+    export = session.get(Export, key)
+    job = jobs.get(session, export.job_id) if export is not None else None
+    if job is not None and job.status is JobStatus.FAILED:
+        reason = (job.error or {}).get("detail", "no reason is known")
+        raise Conflict(f"the export failed ({reason}); try again by POST /v1/jobs/{job.id}/retry")
+    if job is not None and not job.status.is_final:
+        return Started(job, is_new=False)
+    job = jobs.create(session, JobKind.EXPORT, order.as_dict(), {"file": link})
+    export = export or Export(key=key, genotype_id=order.genotype_id)
+    export.job_id, export.created_at = job.id, now()
+    session.add(export)
+    try:
+        session.commit()
+    except IntegrityError:  # another request ordered the same file meanwhile
+        session.rollback()
+        return _file(session, order, link, artifacts)
+    return Started(job, is_new=True)
 
 
-def _bundle(session: Session, training: Training, weights_key: str, artifacts: Artifacts) -> bytes:
-    assert training.genotype_id is not None
-    asked = ExportIn(training_id=training.id)
-    row = service.get(session, training.genotype_id)
-    exported = _exported(session, row, asked)
-    if exported.card is None:
-        raise Conflict(f"training {training.id} is from before its normalisation was kept; train it again")
+def _onnx(session: Session, order: Order, artifacts: Artifacts) -> bytes:
+    row = service.get(session, order.genotype_id)
+    exported = _exported(session, row, order.asked)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = exported.shape.network(
+            service.discrete(row), SEARCH_SPACES[row.search_space], exported.auxiliary
+        )
+    if exported.weights_key is not None:
+        net.load_state_dict(safetensors.torch.load(artifacts.get(exported.weights_key)))
+    return onnx_bytes(net, exported.shape, exported.card)
+
+
+def _bundle(session: Session, order: Order, artifacts: Artifacts) -> bytes:
+    assert order.asked.training_id is not None
+    training = trainings.get(session, order.asked.training_id)
+    row = service.get(session, order.genotype_id)
+    exported = _exported(session, row, order.asked)
+    assert exported.card is not None
+    assert training.weights_key is not None
     card = {
         "classes": list(exported.card.classes),
         "channels": exported.shape.image_channels,
@@ -130,9 +222,9 @@ def _bundle(session: Session, training: Training, weights_key: str, artifacts: A
         **exported.card.facts,
     }
     files = {
-        "model.onnx": onnx(session, row.id, asked, artifacts),
-        "module.py": module(session, row.id, asked).encode(),
-        "weights.safetensors": artifacts.get(weights_key),
+        "model.onnx": _onnx(session, order, artifacts),
+        "module.py": module(session, row.id, order.asked).encode(),
+        "weights.safetensors": artifacts.get(training.weights_key),
         "card.json": json.dumps(card, indent=1, ensure_ascii=False).encode(),
         "predict.py": resources.files("models.exports").joinpath("predict.py").read_bytes(),
     }

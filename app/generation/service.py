@@ -13,6 +13,7 @@ from app.database import Database, new_ids, now
 from app.datasets.neighbors import neighbors
 from app.generation import starts
 from app.generation.schemas import ConstraintsIn, GenerateIn, GenerateOut, RangeIn, StartOut
+from app.genotypes import ranking
 from app.genotypes import service as genotypes
 from app.genotypes.schemas import GenotypeOut
 from app.genotypes.tables import Genotype, Origin
@@ -99,11 +100,14 @@ def draft(
     with database.session(reads_only=True) as session:
         space = open_space(session, space_id, artifacts)
     constraints = _constraints(request.constraints, space.space)
-    by_distance = []
+    around = None
     if request.for_dataset is not None:  # measures distances, and holds no session while it does
-        by_distance = neighbors(database, request.for_dataset, settings, artifacts, "for_dataset")
+        with database.session(reads_only=True) as session:
+            points = ranking.datasets_with_points(session, space.space.name)
+        found = neighbors(database, request.for_dataset, settings, artifacts, "for_dataset", points)
+        around = starts.Around(request.for_dataset, found, points)
     with database.session(reads_only=True) as session:
-        start = starts.find(session, space, request, by_distance)
+        start = starts.find(session, space, request, around)
     gamma = None
     generator = torch.Generator().manual_seed(request.seed)
     if start.points is not None:
@@ -127,7 +131,7 @@ def draft(
         repaired=generated.repaired,
         seconds=0.0,
         note=_note(len(rows), generated, request),
-        warnings=_warnings(space),
+        warnings=[*start.warnings, *_warnings(space)],
         items=[],
     )
     return Draft(answer, rows)

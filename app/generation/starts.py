@@ -1,6 +1,6 @@
 """Where generation starts: at a best point, at a genotype, between points, or at random."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,13 +8,18 @@ from sqlalchemy.orm import Session
 from torch import Tensor
 
 from app.datasets import service as datasets
-from app.datasets.neighbors import Neighbor
+from app.datasets.neighbors import Neighbors
+from app.datasets.tables import Dataset
+from app.evaluations.tables import EvaluationKind
 from app.generation.schemas import BetweenIn, GenerateIn, NearestOut, NearIn, PointOut, StartOut
 from app.genotypes import ranking
 from app.genotypes import service as genotypes
 from app.latent_spaces.opened import OpenSpace
 from app.problems import InvalidRequest
 from models.generation import generate as generation
+
+NEAR_CHANCE = 0.1
+"""Share of the way from chance to 100 % below which an accuracy is near chance."""
 
 
 @dataclass(frozen=True)
@@ -24,20 +29,37 @@ class Start:
     Args:
         shown: as the client sees it.
         points: `[points, nodes, latent dimension]`; `None` for a random start.
+        warnings: sentences on what was chosen or doubted.
     """
 
     shown: StartOut
     points: Tensor | None = None
+    warnings: Sequence[str] = ()
 
 
-def find(session: Session, space: OpenSpace, request: GenerateIn, by_distance: Sequence[Neighbor]) -> Start:
+@dataclass(frozen=True)
+class Around:
+    """The data sets with a best point around one that has none.
+
+    Args:
+        dataset_id: the one.
+        neighbors: the others by distance.
+        trusted: by id whether a data set has a trained or reported accuracy.
+    """
+
+    dataset_id: str
+    neighbors: Neighbors
+    trusted: Mapping[str, bool]
+
+
+def find(session: Session, space: OpenSpace, request: GenerateIn, around: Around | None) -> Start:
     """The start that a request asks for.
 
     Args:
         session: reads genotypes and evaluations.
         space: in which to start.
         request: has exactly one kind of start.
-        known: the data sets by distance from `for_dataset`, nearest first.
+        around: the data sets by distance from `for_dataset`, if that is the start.
 
     Raises:
         InvalidRequest: the start is not there; the message names the field.
@@ -46,14 +68,14 @@ def find(session: Session, space: OpenSpace, request: GenerateIn, by_distance: S
         return Start(StartOut(kind=request.random))
     if request.between is not None:
         return _between(session, space, request.between)
-    nearest = None
-    if request.for_dataset is not None:
-        nearest = _nearest(session, space, request.for_dataset, by_distance)
-        shown, point = _best(session, space, nearest.dataset_id, "for_dataset")
-    else:
-        assert request.near is not None
-        shown, point = _near(session, space, request.near)
-    return Start(StartOut(kind="near", points=[shown], nearest=nearest), point[None])
+    if around is not None:
+        nearest, dataset = _nearest(around)
+        shown, point = _best(session, space, dataset.id, "for_dataset")
+        doubts = _doubts(around, nearest, dataset, shown)
+        return Start(StartOut(kind="near", points=[shown], nearest=nearest), point[None], doubts)
+    assert request.near is not None
+    shown, point = _near(session, space, request.near)
+    return Start(StartOut(kind="near", points=[shown]), point[None])
 
 
 def _between(session: Session, space: OpenSpace, between: BetweenIn) -> Start:
@@ -106,32 +128,67 @@ def _best(session: Session, space: OpenSpace, dataset_id: str, field: str) -> tu
     return shown, point
 
 
-def _nearest(
-    session: Session, space: OpenSpace, dataset_id: str, by_distance: Sequence[Neighbor]
-) -> NearestOut:
-    passed: list[Neighbor] = []
-    for other in by_distance:
-        if other.distance is None:
-            break
-        if ranking.best_point(session, space.space.name, other.dataset.id) is not None:
-            return NearestOut(
-                for_dataset=dataset_id,
-                dataset_id=other.dataset.id,
-                name=other.dataset.name,
-                distance=other.distance,
-                reason=_reason(other, passed, len(by_distance)),
-            )
-        passed.append(other)
-    raise InvalidRequest.of(
-        "for_dataset",
-        f"none of the {len(by_distance)} other data sets with images has a best point; search or train on "
-        "one, or register a genotype with an evaluation on it",
+def _nearest(around: Around) -> tuple[NearestOut, Dataset]:
+    """The nearest data set with a trained or reported point; only where there is none, one with another."""
+    measured = [other for other in around.neighbors.items if other.distance is not None]
+    trusted = [other for other in measured if around.trusted[other.dataset.id]]
+    chosen = next(iter(trusted or measured), None)
+    if chosen is None or chosen.distance is None:
+        raise InvalidRequest.of("for_dataset", _nothing(around))
+    passed = [other for other in measured if trusted and other.distance < chosen.distance]  # type: ignore[operator]
+    reason = f"{chosen.dataset.name!r} is the nearest of {len(trusted or measured)} data sets with a "
+    reason += "trained or reported point" if trusted else "supernet's own accuracy"
+    if passed:
+        names = ", ".join(repr(other.dataset.name) for other in passed)
+        reason += f"; nearer, but with a supernet's own accuracy alone: {names}"
+    shown = NearestOut(
+        for_dataset=around.dataset_id,
+        dataset_id=chosen.dataset.id,
+        name=chosen.dataset.name,
+        distance=chosen.distance,
+        reason=reason,
+    )
+    return shown, chosen.dataset
+
+
+def _nothing(around: Around) -> str:
+    if around.neighbors.pending:
+        return (
+            f"its distances are not measured yet; GET /v1/datasets/{around.dataset_id}/neighbors starts the "
+            "job that measures them"
+        )
+    unread = [other for other in around.neighbors.items if other.distance is None]
+    if unread:
+        return f"the images of {unread[0].dataset.name!r} cannot be read: {unread[0].reason}"
+    return (
+        "no other data set with images has a best point; search or train on one, register a genotype with an "
+        "evaluation on it, or register the published genotypes"
     )
 
 
-def _reason(chosen: Neighbor, passed: Sequence[Neighbor], count: int) -> str:
-    text = f"{chosen.dataset.name!r} is the nearest of {count} data sets"
-    if passed:
-        names = ", ".join(repr(other.dataset.name) for other in passed)
-        text += f" that has a best point; nearer without one: {names}"
-    return text
+def _doubts(around: Around, nearest: NearestOut, dataset: Dataset, point: PointOut) -> list[str]:
+    """Sentences on why the point may be a bad start."""
+    doubts = []
+    noise, chance = around.neighbors.noise, 100 / dataset.classes
+    if noise is not None and nearest.distance > noise:
+        doubts.append(
+            f"the nearest data set, {nearest.name!r}, is far: its distance is {nearest.distance:.1f}, and "
+            f"that of noise with the brightness of these images {noise:.1f}"
+        )
+    if point.test_accuracy is not None and point.test_accuracy < chance + NEAR_CHANCE * (100 - chance):
+        doubts.append(
+            f"the best point of {nearest.name!r} has {point.test_accuracy:.2f} %, near the {chance:.2f} % of "
+            "chance"
+        )
+    if point.evaluation_kind is EvaluationKind.SEARCH:
+        doubts.append(f"the best point of {nearest.name!r} has a supernet's accuracy, not that of a training")
+    for other in around.neighbors.items:
+        if other.distance is None:
+            doubts.append(f"the distance to {other.dataset.name!r} is not known: {other.reason}")
+    if around.neighbors.pending:
+        names = ", ".join(repr(other.name) for other in around.neighbors.pending[:5])
+        doubts.append(
+            f"{len(around.neighbors.pending)} distances are not measured yet ({names}); GET "
+            f"/v1/datasets/{around.dataset_id}/neighbors starts the job that measures them"
+        )
+    return doubts

@@ -110,7 +110,16 @@ def get_leaderboard(
     arm: str | None = None,
     recipe: str | None = None,
     sort: Annotated[
-        Literal["accuracy", "top5", "selected", "parameters", "macs", "train_seconds"],
+        Literal[
+            "accuracy",
+            "top5",
+            "selected",
+            "balanced_accuracy",
+            "macro_f1",
+            "parameters",
+            "macs",
+            "train_seconds",
+        ],
         Query(description="Accuracies largest first, the others smallest first."),
     ] = "accuracy",
     cursor: Cursor = None,

@@ -29,6 +29,21 @@ def best_point(session: Session, search_space: str, dataset_id: str) -> tuple[Ge
     return (row[0], row[1]) if row is not None else None
 
 
+def datasets_with_points(session: Session, search_space: str) -> dict[str, bool]:
+    """The data sets that have a best point in a search space, by id.
+
+    Returns:
+        for each whether it has a trained or reported accuracy; otherwise it has a supernet's alone.
+    """
+    query = (
+        select(Evaluation.dataset_id, func.max(case((Evaluation.kind == EvaluationKind.SEARCH, 0), else_=1)))
+        .join(Genotype, Genotype.id == Evaluation.genotype_id)
+        .where(Genotype.search_space == search_space)
+        .group_by(Evaluation.dataset_id)
+    )
+    return {dataset_id: bool(trusted) for dataset_id, trusted in session.execute(query)}
+
+
 def leaderboard(
     session: Session, dataset_id: str, origin: str | None, arm: str | None, recipe: str | None
 ) -> Select[*tuple[Any, ...]]:
@@ -68,6 +83,8 @@ SORTS: dict[str, tuple[Any, bool]] = {
     "accuracy": (Evaluation.test_accuracy, True),
     "top5": (func.coalesce(Evaluation.test_top5, 0.0), True),
     "selected": (func.coalesce(Evaluation.selected_test_accuracy, 0.0), True),
+    "balanced_accuracy": (func.coalesce(Evaluation.balanced_accuracy, 0.0), True),
+    "macro_f1": (func.coalesce(Evaluation.macro_f1, 0.0), True),
     "parameters": (func.coalesce(Evaluation.parameters, 2**62), False),
     "macs": (func.coalesce(Evaluation.macs, 2**62), False),
     "train_seconds": (func.coalesce(Evaluation.train_seconds, 1e18), False),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import BackgroundTasks, Depends, Response
+from fastapi import BackgroundTasks, Depends, Response, status
 from sqlalchemy.orm import Session
 
 from app.dependencies import SettingsIn
@@ -30,6 +30,13 @@ class Starter:
         """Sends committed jobs after the answer is out, so that a slow broker delays nobody."""
         for job in jobs:
             self.background.add_task(queue.send, self.settings.broker_url, job.id)
+
+    def defer(self, session: Session, job: Job, is_new: bool) -> JobOut:
+        """Answers a GET with 202 and the job that makes what was asked for; a new job is sent."""
+        self.response.status_code = status.HTTP_202_ACCEPTED
+        if is_new:
+            self.send([job])
+        return self.accept(session, [job])[0]
 
     def accept(self, session: Session, jobs: Sequence[Job]) -> list[JobOut]:
         """Answers with jobs; `Location` is the first's."""

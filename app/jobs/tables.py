@@ -36,6 +36,8 @@ class JobKind(StrEnum):
     FIT = "fit"
     TRAIN = "train"
     EXPERIMENT = "experiment"
+    EXPORT = "export"
+    DISTANCES = "distances"
 
 
 class Job(Base):

@@ -20,7 +20,7 @@ class TrainingIn(BaseModel):
 
     dataset_id: str
     genotype_ids: list[str] = Field(min_length=1)
-    recipe: str = Field("paper-small", description="`paper-small`, `paper-imagenet` or `quick`.")
+    recipe: str = Field("paper-small", description="`paper-small`, `paper-imagenet`, `quick` or `fine-tune`.")
     overrides: dict[str, Any] = Field({}, description="Fields of the recipe to replace.")
     seeds: Seeds = [2024]
     arm: str | None = Field(
@@ -37,6 +37,9 @@ class TrainingOut(BaseModel):
     job_id: str
     genotype_id: str | None
     reference: str | None = Field(description="A network of torchvision's, where there is no genotype.")
+    pretrained: dict[str, Any] | None = Field(
+        description="The source of the weights that a reference started from; `null` for one from scratch."
+    )
     dataset_id: str
     experiment_id: str | None
     recipe: str

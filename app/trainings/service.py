@@ -1,11 +1,13 @@
 """Starting trainings, building them, and keeping what they measured."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
+from torch import Tensor
 
 from app.artifacts import Artifacts
 from app.database import Database, new_id, now
@@ -24,7 +26,9 @@ from app.trainings.tables import Training
 from models.datasets.data import DataError, require_size
 from models.genotypes.search_space import SEARCH_SPACES
 from models.trainings import retrain
+from models.trainings.reference import download_weights, load_weights
 from models.trainings.retrain import RECIPES, TrainRecipe
+from models.trainings.scores import Scores
 from models.trainings.world import ALONE, World
 
 PREFIX = "tr"
@@ -65,6 +69,7 @@ class Plan:
     arm: str | None
     genotype_id: str | None = None
     reference: str | None = None
+    pretrained: dict[str, Any] | None = None
     experiment_id: str | None = None
     parent_job_id: str | None = None
 
@@ -82,6 +87,7 @@ def create(session: Session, plan: Plan) -> Job:
             job_id=job.id,
             genotype_id=plan.genotype_id,
             reference=plan.reference,
+            pretrained=plan.pretrained,
             dataset_id=plan.dataset_id,
             experiment_id=plan.experiment_id,
             recipe=plan.recipe,
@@ -174,8 +180,22 @@ def build(
         )
     else:
         assert row.reference is not None
-        network = retrain.of_reference(row.reference)
+        network = retrain.of_reference(row.reference, _pretrained(row, settings))
     return retrain.Training(network, images, recipe, row.seed, device, world)
+
+
+def _pretrained(training: Training, settings: Settings) -> Mapping[str, Tensor] | None:
+    """The weights that a reference starts from, if it does not start from scratch.
+
+    Raises:
+        DataError: they are no longer where they were, or cannot be fetched.
+    """
+    assert training.reference is not None
+    if training.pretrained is None:
+        return None
+    if "weights" in training.pretrained:
+        return load_weights(datasets.below(settings.data_root, training.pretrained["weights"]))
+    return download_weights(training.reference, settings.data_root / "weights")
 
 
 def finish(
@@ -187,6 +207,7 @@ def finish(
     seconds: float,
     weights_key: str,
     normalisation: dict[str, list[float]],
+    scores: Scores,
 ) -> Evaluation:
     """Keeps a finished training's curve and evaluation, not yet committed.
 
@@ -198,10 +219,12 @@ def finish(
         seconds: of training.
         weights_key: of the network's weights.
         normalisation: mean and deviation by channel.
+        scores: by class, of the last epoch on the test split.
     """
     training = get(session, training_id)
     training.history, training.weights_key = history, weights_key
     training.normalisation = normalisation
+    classes = datasets.get(session, training.dataset_id).class_names
     best = max(history, key=lambda epoch: float(epoch["test_accuracy"]))
     validated = [epoch for epoch in history if epoch.get("validation_accuracy") is not None]
     selected = max(validated, key=lambda epoch: float(epoch["validation_accuracy"]), default=None)
@@ -221,6 +244,10 @@ def finish(
         last_test_accuracy=history[-1]["test_accuracy"],
         validation_accuracy=selected["validation_accuracy"] if selected is not None else None,
         selected_test_accuracy=selected["test_accuracy"] if selected is not None else None,
+        balanced_accuracy=scores.balanced_accuracy,
+        macro_f1=scores.macro_f1,
+        class_accuracies=dict(zip(classes, scores.class_accuracies, strict=True)),
+        confusion=scores.confusion,
         parameters=parameters,
         macs=macs,
         train_seconds=seconds,

@@ -19,6 +19,8 @@ class Training(Base):
     genotype_id: Mapped[str | None] = mapped_column(ForeignKey("genotypes.id"), index=True)
     reference: Mapped[str | None]
     """A network of torchvision's by name, where there is no genotype."""
+    pretrained: Mapped[dict[str, Any] | None]
+    """Where the weights that a reference starts from come from; null for one from scratch."""
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
     experiment_id: Mapped[str | None] = mapped_column(ForeignKey("experiments.id"), index=True)
     """The experiment that it is a part of; null for one of its own."""

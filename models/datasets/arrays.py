@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.datasets.archives import Zip
 from models.datasets.data import DataError
-from models.datasets.layout import TEST_SHARE, in_counting_order, split_by_seed
+from models.datasets.layout import MAX_CLASSES, in_counting_order, split_by_seed
 
 PAIRS = (("images", "labels"), ("x", "y"))
 """Names of arrays without a split; with one they are `train_images`, `train_x` or `x_train`."""
@@ -20,8 +20,12 @@ def is_npz(archive: Zip) -> bool:
     return bool(archive.names) and all(name.endswith(".npy") for name in archive.names)
 
 
-def read(archive: Zip) -> tuple[dict[str, Tensor], tuple[str, ...], list[str]]:
+def read(archive: Zip, test_share: float) -> tuple[dict[str, Tensor], tuple[str, ...], list[str]]:
     """The tensors of `sources.resident`, the names of the classes, and sentences on what was chosen.
+
+    Args:
+        archive: of arrays.
+        test_share: of each class, where there is no test split.
 
     Raises:
         DataError: arrays are missing, do not go together, or are no images; the message names the array.
@@ -30,11 +34,11 @@ def read(archive: Zip) -> tuple[dict[str, Tensor], tuple[str, ...], list[str]]:
     warnings: list[str] = []
     if (whole := _pair(arrays, "")) is not None:
         images, labels = whole
-        train_rows, test_rows = split_by_seed(labels.tolist())
+        train_rows, test_rows = split_by_seed(labels.tolist(), test_share)
         if not test_rows:
             raise DataError("has one image a class; at least two are needed, one of them to test on")
         warnings.append(
-            f"there is no test split: {TEST_SHARE:.0%} of each class is one, drawn by a fixed seed"
+            f"there is no test split: {test_share:.0%} of each class is one, drawn by a fixed seed"
         )
         splits = [(images[rows], labels[rows]) for rows in (train_rows, test_rows)]
     else:
@@ -51,6 +55,8 @@ def read(archive: Zip) -> tuple[dict[str, Tensor], tuple[str, ...], list[str]]:
     number = {name: label for label, name in enumerate(names)}
     if len(names) < 2:
         raise DataError(f"has {len(names)} class; at least 2 are needed")
+    if len(names) > MAX_CLASSES:
+        raise DataError(f"has {len(names)} classes; at most {MAX_CLASSES} are read")
     tensors = {}
     for split, (images, labels) in zip(("train", "test"), splits, strict=True):
         tensors[f"{split}_images"] = _planes(images, f"{split} images", warnings)

@@ -103,7 +103,7 @@ def look(file: IO[bytes], name: str) -> Looked:
     Raises:
         DataError: it is not readable; the message names the file.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     try:
         with _header(file) as image:
@@ -122,7 +122,9 @@ def look(file: IO[bytes], name: str) -> Looked:
             if image.mode not in DEEP:
                 return Looked(width, height, colour, tuple(conversions))
             values = np.asarray(ImageOps.exif_transpose(image))
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders of damaged files raise anything
         raise _unreadable(name, error) from None
     if not np.isfinite(values).all():
         raise DataError(f"{name} holds values that are no numbers")
@@ -168,13 +170,15 @@ def _header(file: IO[bytes]) -> Any:
 
 def _open(file: IO[bytes], name: str) -> Any:
     """A Pillow image with its pixels, turned as it is shown."""
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     try:
         with _header(file) as image:
             image.load()
             return ImageOps.exif_transpose(image)
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # as in `look`
         raise _unreadable(name, error) from None
 
 

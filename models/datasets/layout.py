@@ -19,6 +19,9 @@ SPLIT_SEED = 2024
 TEST_SHARE = 0.2
 """Share of each class that is held out where there is no test split."""
 
+MAX_CLASSES = 10_000
+"""Classes of the largest data set that is read."""
+
 TRAIN = ("train", "training")
 TEST = ("test", "testing", "val", "valid", "validation")
 """Names of the folders of both splits, the first that is there before the others, in upper or lower case."""
@@ -81,14 +84,15 @@ class Layout:
     warnings: list[str] = field(default_factory=list)
 
 
-def find(names: Iterable[str]) -> Layout:
+def find(names: Iterable[str], test_share: float = TEST_SHARE) -> Layout:
     """The layout of files: `train/` beside `test/` or a validation folder, or class folders alone.
 
-    Folders around it are looked through. Where there is no test split, a fifth of each class is one, drawn by
+    Folders around it are looked through. Where there is no test split, a share of each class is one, drawn by
     `SPLIT_SEED`.
 
     Args:
         names: of all files, as `pets/train/cat/1.jpg`.
+        test_share: of each class, where there is no test split.
 
     Raises:
         DataError: no layout, or more than one; the message says what would be right.
@@ -102,7 +106,7 @@ def find(names: Iterable[str]) -> Layout:
     folders = {parts[len(home)].lower(): parts[len(home)] for parts in below if len(parts) > len(home) + 1}
     train_name = next((folders[name] for name in TRAIN if name in folders), None)
     if train_name is None:
-        return _checked(sorted_out.by_class(below, len(home)), {}, sorted_out)
+        return _checked(sorted_out.by_class(below, len(home)), {}, sorted_out, test_share)
     tests = [folders[name] for name in TEST if name in folders]
     used, unused = [train_name, *tests[:1]], tests[1:]
     by_split = {
@@ -116,7 +120,7 @@ def find(names: Iterable[str]) -> Layout:
         sorted_out.leave_out(OTHER_SPLIT, by_split[name])
         sorted_out.warnings.append(f"the folder {name!r} is left out: there is a test split already")
     train, *test = (sorted_out.by_class(by_split[name], len(home) + 1) for name in used)
-    return _checked(train, test[0] if test else {}, sorted_out)
+    return _checked(train, test[0] if test else {}, sorted_out, test_share)
 
 
 def in_counting_order(names: list[str]) -> list[str]:
@@ -129,11 +133,12 @@ def in_counting_order(names: list[str]) -> list[str]:
     return sorted(names, key=lambda name: (key(name), name))
 
 
-def split_by_seed(labels: list[int]) -> tuple[list[int], list[int]]:
-    """Numbers of the images to train on and of those to test on, `TEST_SHARE` of each class.
+def split_by_seed(labels: list[int], test_share: float = TEST_SHARE) -> tuple[list[int], list[int]]:
+    """Numbers of the images to train on and of those to test on.
 
     Args:
         labels: of all images; a class of one image has none to test on.
+        test_share: of each class.
     """
     generator = torch.Generator().manual_seed(SPLIT_SEED)
     by_class: dict[int, list[int]] = {}
@@ -142,7 +147,9 @@ def split_by_seed(labels: list[int]) -> tuple[list[int], list[int]]:
     held_out: set[int] = set()
     for label in sorted(by_class):
         positions = by_class[label]
-        count = max(1, round(TEST_SHARE * len(positions))) if len(positions) > 1 else 0
+        count = (
+            min(max(1, round(test_share * len(positions))), len(positions) - 1) if len(positions) > 1 else 0
+        )
         order = torch.randperm(len(positions), generator=generator)[:count].tolist()
         held_out.update(positions[i] for i in order)
     everyone = range(len(labels))
@@ -208,7 +215,9 @@ def _home(pictures: Sequence[Parts]) -> Parts:
     return home
 
 
-def _checked(train: dict[str, list[str]], test: dict[str, list[str]], sorted_out: _Sorted) -> Layout:
+def _checked(
+    train: dict[str, list[str]], test: dict[str, list[str]], sorted_out: _Sorted, test_share: float
+) -> Layout:
     warnings = sorted_out.warnings
     if not train:
         raise DataError(
@@ -216,6 +225,8 @@ def _checked(train: dict[str, list[str]], test: dict[str, list[str]], sorted_out
         )
     if len(train) < 2:
         raise DataError(f"has {len(train)} class, {next(iter(train))!r}; at least 2 are needed")
+    if len(train) > MAX_CLASSES:
+        raise DataError(f"has {len(train)} classes; at most {MAX_CLASSES} are read")
     strange = [name for name in in_counting_order(list(test)) if name not in train]
     if strange:
         names = ", ".join(strange[:5])
@@ -228,10 +239,10 @@ def _checked(train: dict[str, list[str]], test: dict[str, list[str]], sorted_out
             warnings.append(f"no test image is of the classes {', '.join(missing[:5])}; they are not scored")
         tested = [(name, label) for label, class_ in enumerate(classes) for name in test.get(class_, [])]
         return Layout(classes, labelled, tested, sorted_out.skipped, warnings)
-    rows, held_out = split_by_seed([label for _, label in labelled])
+    rows, held_out = split_by_seed([label for _, label in labelled], test_share)
     if not held_out:
         raise DataError("has one image a class; at least two are needed, one of them to test on")
-    warnings.append(f"there is no test split: {TEST_SHARE:.0%} of each class is one, drawn by a fixed seed")
+    warnings.append(f"there is no test split: {test_share:.0%} of each class is one, drawn by a fixed seed")
     return Layout(
         classes,
         [labelled[i] for i in rows],

@@ -20,13 +20,16 @@ from models.datasets.account import Account, Item, count, digest_of, doubts, ten
 from models.datasets.archives import Zip, unpack_tar
 from models.datasets.data import DataError, ImageData, Resident, Streamed
 from models.datasets.images import Looked, Reader, look, value_range
-from models.datasets.layout import SPLIT_SEED
+from models.datasets.layout import SPLIT_SEED, TEST_SHARE
 
 S = TypeVar("S")
 T = TypeVar("T")
 
 RESIDENT_BYTES = 4 << 30
 """Bytes of images in memory; what takes more is streamed."""
+
+MAX_DECODED_BYTES = 1 << 40
+"""Bytes that all images of a data set may take as they are in their files, at 8 bits a channel."""
 
 READERS, LARGE = 4, 64 * 64
 """Threads that read images, and pixels of an image from which on they are faster than a single one, as Pillow
@@ -185,7 +188,12 @@ def _blame(folder: Path) -> str | None:
     return None
 
 
-def load_folder(root: Path, image_size: int | None = None, resident_bytes: int = RESIDENT_BYTES) -> ImageData:
+def load_folder(
+    root: Path,
+    image_size: int | None = None,
+    resident_bytes: int = RESIDENT_BYTES,
+    test_share: float = TEST_SHARE,
+) -> ImageData:
     """A folder of images, in any layout that `layout.find` knows.
 
     Args:
@@ -193,22 +201,29 @@ def load_folder(root: Path, image_size: int | None = None, resident_bytes: int =
         image_size: side in pixels to which images are scaled and cropped at the centre; by default
             they must all be square and of one size.
         resident_bytes: images that take more are streamed.
+        test_share: of each class, where there is no test split.
 
     Raises:
         DataError: naming the file or folder at fault.
     """
     if not root.is_dir():
         raise DataError(f"there is no folder {root.name!r}")
-    return _load(Folder(root), image_size, resident_bytes)
+    return _load(Folder(root), image_size, resident_bytes, test_share)
 
 
-def load_archive(file: Any, image_size: int | None = None, max_bytes: int = RESIDENT_BYTES) -> ImageData:
+def load_archive(
+    file: Any,
+    image_size: int | None = None,
+    max_bytes: int = RESIDENT_BYTES,
+    test_share: float = TEST_SHARE,
+) -> ImageData:
     """An archive of images, zip or tar, in any layout that `layout.find` knows, or an npz of arrays.
 
     Args:
         file: an open binary file.
         image_size: as for `load_folder`.
         max_bytes: how large the archive may be unpacked, and its images in memory.
+        test_share: as for `load_folder`.
 
     Raises:
         DataError: no archive, one that takes too much, or what `load_folder` raises.
@@ -216,16 +231,16 @@ def load_archive(file: Any, image_size: int | None = None, max_bytes: int = RESI
     if zipfile.is_zipfile(file):
         archive = Zip(file, max_bytes)
         if arrays.is_npz(archive):
-            return _of_arrays(archive, image_size)
-        return _in_memory(_load(archive, image_size, max_bytes), max_bytes)
+            return _of_arrays(archive, image_size, test_share)
+        return _in_memory(_load(archive, image_size, max_bytes, test_share), max_bytes)
     file.seek(0)
     with TemporaryDirectory() as name:
         unpack_tar(file, Path(name), max_bytes)
-        return _in_memory(_load(Folder(Path(name)), image_size, max_bytes), max_bytes)
+        return _in_memory(_load(Folder(Path(name)), image_size, max_bytes, test_share), max_bytes)
 
 
-def _of_arrays(archive: Zip, image_size: int | None) -> ImageData:
-    tensors, classes, warnings = arrays.read(archive)
+def _of_arrays(archive: Zip, image_size: int | None, test_share: float) -> ImageData:
+    tensors, classes, warnings = arrays.read(archive, test_share)
     data = resident(**tensors, classes=classes)
     if image_size not in (None, data.image_size):
         raise DataError(f"its images are of {data.image_size} pixels; arrays are not scaled to {image_size}")
@@ -269,12 +284,15 @@ class Folder:
         return (self.root / name).read_bytes()
 
 
-def _load(files: Files, image_size: int | None, resident_bytes: int) -> ImageData:
-    laid = layout.find(files.names)
+def _load(files: Files, image_size: int | None, resident_bytes: int, test_share: float) -> ImageData:
+    laid = layout.find(files.names, test_share)
     labelled = [*laid.train, *laid.test]
     names = [name for name, _ in labelled]
     seen = _each(lambda name: _look_and_digest(files, name), names)
     looked = [one for one, _ in seen]
+    decoded = sum(one.width * one.height * (3 if one.colour else 1) for one in looked)
+    if decoded > MAX_DECODED_BYTES:
+        raise DataError(f"its images take {decoded} bytes when decoded; at most {MAX_DECODED_BYTES} are read")
     splits = ["train"] * len(laid.train) + ["test"] * len(laid.test)
     items = [
         (split, label, digest) for split, (_, label), (_, digest) in zip(splits, labelled, seen, strict=True)

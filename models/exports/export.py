@@ -5,7 +5,6 @@ import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from threading import Lock
 from types import ModuleType
 
 import torch
@@ -19,8 +18,6 @@ from models.genotypes.size import NetworkShape
 
 OPSET = 18
 """Version of the ONNX operators; every runtime since 2023 understands it."""
-
-_exporting = Lock()  # torch's exporter keeps its state in globals (PyTorch 2.14.1)
 
 _HEADER = '''"""The network of one genotype, by itself: it needs PyTorch and nothing else.
 
@@ -170,17 +167,16 @@ def onnx_bytes(net: Network, shape: NetworkShape, card: Card | None = None) -> b
     """
     kind, name = (torch.float32, "normalised_images") if card is None else (torch.uint8, "images")
     images = torch.zeros(2, shape.image_channels, shape.image_size, shape.image_size, dtype=kind)
-    with _exporting:
-        program = torch.onnx.export(
-            _Logits(net, card).eval(),
-            (images,),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=[name],
-            output_names=["logits"],
-            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
-            verbose=False,
-        )
+    program = torch.onnx.export(
+        _Logits(net, card).eval(),
+        (images,),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=[name],
+        output_names=["logits"],
+        dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+        verbose=False,
+    )
     assert program is not None
     model = program.model_proto
     if card is not None:

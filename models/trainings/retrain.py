@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,13 +12,14 @@ import torch.nn.functional as F
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 
-from models.datasets.data import DataError, ImageData, Split, cut_out, jitter, normalise, require_size
+from models.datasets.data import Batch, DataError, ImageData, Split, cut_out, jitter, normalise, require_size
 from models.errors import require_finite
 from models.genotypes.genotype import Genotype
 from models.genotypes.network import Network, StemChoice, has_large_stem
 from models.genotypes.search_space import SearchSpace
 from models.genotypes.size import measure_macs
 from models.trainings.reference import Reference
+from models.trainings.scores import Scores, scores
 from models.trainings.world import ALONE, World
 
 logger = logging.getLogger(__name__)
@@ -35,9 +36,10 @@ class TrainRecipe:
     pixels, `colour_jitter` is the greatest relative change of brightness, contrast and saturation. `stem`
     is that of a genotype's network: `auto` goes by the size of the images. `train_images` limits the
     training split, `None` takes all of it; of these, `validation_share` is held out, so that an epoch can
-    be chosen without looking at the test split. `precision` is that of convolutions and products; weights
-    and sums are float32. Of several `processes`, each on a GPU of its own, every one takes its part of
-    each batch.
+    be chosen without looking at the test split. With `class_weights` of `balanced` an image counts in the
+    loss by the inverse of its class's share of the training images. `precision` is that of convolutions
+    and products; weights and sums are float32. Of several `processes`, each on a GPU of its own, every
+    one takes its part of each batch.
     """
 
     channels: Annotated[int, Ge(2), Le(512)] = 36
@@ -50,6 +52,7 @@ class TrainRecipe:
     weight_decay: Annotated[float, Ge(0), Lt(1)] = 3e-4
     gradient_clip: Annotated[float, Gt(0), Le(1000)] = 5.0
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
     drop_path: Annotated[float, Ge(0), Lt(1)] = 0.0
     auxiliary: bool = False
     crop_padding: Annotated[int, Ge(0), Le(32)] = 4
@@ -79,6 +82,15 @@ RECIPES: dict[str, TrainRecipe] = {
         colour_jitter=0.4,
         validation_share=0.01,
         precision="bfloat16",
+    ),
+    # for networks that bring weights from a large data set: few epochs of small steps
+    "fine-tune": TrainRecipe(
+        epochs=15,
+        batch_size=64,
+        learning_rate=0.005,
+        weight_decay=1e-4,
+        label_smoothing=0.1,
+        validation_share=0.1,
     ),
     # under a minute for digits on two cores
     "quick": TrainRecipe(
@@ -118,9 +130,9 @@ def of_genotype(genotype: Genotype, space: SearchSpace, recipe: TrainRecipe) -> 
     return build
 
 
-def of_reference(name: str) -> Build:
-    """Builds one of torchvision's networks; channels and cells do not count."""
-    return lambda data: Reference(name, data.channels, data.image_size, len(data.classes))
+def of_reference(name: str, pretrained: Mapping[str, Tensor] | None = None) -> Build:
+    """Builds one of torchvision's networks, from scratch or from weights; channels and cells do not count."""
+    return lambda data: Reference(name, data.channels, data.image_size, len(data.classes), pretrained)
 
 
 @dataclass(frozen=True)
@@ -137,6 +149,21 @@ class TrainEpoch:
     def as_dict(self) -> dict[str, Any]:
         """The epoch as plain values for JSON."""
         return asdict(self)
+
+
+def balanced_weights(labels: Tensor, classes: int) -> Tensor:
+    """The weight of each class in a balanced loss: images / (classes with images * images of the class).
+
+    Args:
+        labels: int64 `[images]`.
+        classes: how many there are; one without an image has weight 0.
+
+    Returns:
+        float32 `[classes]`, with a mean of 1 over the images.
+    """
+    counts = labels.cpu().bincount(minlength=classes)
+    weights = len(labels) / (counts.clamp(min=1) * int((counts > 0).sum()))
+    return torch.where(counts > 0, weights, 0.0).float()
 
 
 class Training:
@@ -180,6 +207,11 @@ class Training:
         if held_out:
             data = replace(data, train=data.train.subset(order[held_out:]))
         self.statistics = data.statistics(device)
+        self.class_weights = (
+            balanced_weights(data.train.targets, len(data.classes)).to(device)
+            if recipe.class_weights == "balanced"
+            else None
+        )
         self.data = replace(data, train=data.train.to(device), test=data.test.to(device))
         torch.manual_seed(seed)
         self.net = build(data).to(memory_format=torch.channels_last)
@@ -244,24 +276,24 @@ class Training:
         validation = self.measure(self.validation, between_steps)[0] if len(self.validation) else None
         return TrainEpoch(self.epoch, total / seen, 100 * right / seen, test_accuracy, test_top5, validation)
 
-    @torch.no_grad()
     def measure(self, split: Split, between_steps: Callable[[], None]) -> tuple[float, float]:
         """Top-1 and top-5 accuracy on a split, in percent."""
-        self.net.eval()
-        size = max(self.recipe.batch_size, 256)
         right = torch.zeros(2, device=self.device)
-        for images, labels in split.batches(size, None):
-            between_steps()
-            images, labels = (
-                images[self.world.rank :: self.world.size],
-                labels[self.world.rank :: self.world.size],
-            )
-            with self._precision():
-                logits, _ = self.net(self._input(normalise(images, self.statistics)))
+        for logits, labels in self._logits(split, between_steps):
             hits = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
             right += torch.stack([hits[:, 0].sum(), hits.sum()])
         top1, top5 = (100 * self.world.sum(right) / len(split)).tolist()
         return top1, top5
+
+    def scores(self, between_steps: Callable[[], None]) -> Scores:
+        """The scores by class on the test split, of the network as it is now."""
+        classes = len(self.data.classes)
+        confusion = torch.zeros(classes * classes, dtype=torch.int64, device=self.device)
+        for logits, labels in self._logits(self.data.test, between_steps):
+            # as `measure` chooses, so that both tell the same accuracy
+            given = logits.topk(1, dim=1).indices[:, 0]
+            confusion += torch.bincount(labels * classes + given, minlength=classes * classes)
+        return scores(self.world.sum(confusion).view(classes, classes).cpu())
 
     def parameters(self) -> int:
         """Trainable parameters, auxiliary head not counted."""
@@ -306,6 +338,17 @@ class Training:
         macs = self.macs() * len(self.data.train) * self.recipe.epochs
         return macs >= self.COMPILE_FROM.get(self.device.type, torch.inf)
 
+    @torch.no_grad()
+    def _logits(self, split: Split, between_steps: Callable[[], None]) -> Iterator[Batch]:
+        """Logits and labels of this process's part of a split, batch by batch."""
+        self.net.eval()
+        part = slice(self.world.rank, None, self.world.size)
+        for images, labels in split.batches(max(self.recipe.batch_size, 256), None):
+            between_steps()
+            with self._precision():
+                logits, _ = self.net(self._input(normalise(images[part], self.statistics)))
+            yield logits, labels[part]
+
     def _step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean loss of a batch before the step, and how many of its images were classified rightly."""
         try:
@@ -327,17 +370,22 @@ class Training:
         # another size than the full batch's would be compiled anew
         full = len(images) == self.recipe.batch_size
         forward = self._compiled if full and self._compiled is not None else self._trained
-        smoothing = self.recipe.label_smoothing
         with self._precision():
             logits, auxiliary = forward(self._input(images))
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
-        total = loss
+        loss = total = self._loss(logits, labels)
         if auxiliary is not None:
-            total = loss + AUXILIARY_WEIGHT * F.cross_entropy(
-                auxiliary.float(), labels, label_smoothing=smoothing
-            )
+            total = loss + AUXILIARY_WEIGHT * self._loss(auxiliary, labels)
         total.backward()
         return logits.detach(), loss.detach()
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        logits, smoothing = logits.float(), self.recipe.label_smoothing
+        if self.class_weights is None:
+            return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        # by the number of images, not by the sum of their weights: then parts of a batch add up to the whole
+        return F.cross_entropy(
+            logits, labels, self.class_weights, reduction="sum", label_smoothing=smoothing
+        ) / len(labels)
 
     def _input(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last)

@@ -70,3 +70,5 @@ def test_a_migration_keeps_every_row(database_url: str, database: Database) -> N
     with database.engine.connect() as connection:
         for table in rows:
             assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() == 1, table
+        # networks of before there were stems keep theirs
+        assert "small" in str(connection.execute(text("SELECT settings FROM trainings")).scalar_one())

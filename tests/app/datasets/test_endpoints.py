@@ -228,19 +228,51 @@ def test_neighbors_are_measured_once_and_both_ways(service: Service, digits: str
     first = upload(service, small("RGB"), "first").json()["id"]
     second = upload(service, small("L"), "second").json()["id"]
     service.post("/v1/genotypes/published")  # which makes data sets of facts alone
-    found = service.get(f"/v1/datasets/{first}/neighbors")["items"]
+    everyone = service.get(f"/v1/datasets/{first}/neighbors")["items"]
+    # of CIFAR-10, which is known by facts alone, a profile ships; of ImageNet none does
+    assert {row["name"] for row in everyone} == {"second", "digits", "cifar10"}
+    assert [row["distance"] for row in everyone] == sorted(row["distance"] for row in everyone)
+    found = [row for row in everyone if row["name"] != "cifar10"]
     assert [row["dataset_id"] for row in found] == [second, digits]
-    assert 0 <= found[0]["distance"] < found[1]["distance"]
     back = service.get(f"/v1/datasets/{second}/neighbors")["items"]
     assert {row["dataset_id"]: row["distance"] for row in back}[first] == found[0]["distance"]
     with service.database.session() as session:
-        assert session.query(DatasetDistance).count() == 3
+        assert session.query(DatasetDistance).count() == 5
         for row in session.query(DatasetDistance):
             row.distance = 7.0
         session.commit()
-    assert [row["distance"] for row in service.get(f"/v1/datasets/{first}/neighbors")["items"]] == [7, 7]
+    assert [row["distance"] for row in service.get(f"/v1/datasets/{first}/neighbors")["items"]] == [7, 7, 7]
     assert service.client.delete(f"/v1/datasets/{second}").status_code == 204
-    assert [row["dataset_id"] for row in service.get(f"/v1/datasets/{first}/neighbors")["items"]] == [digits]
+    left = service.get(f"/v1/datasets/{first}/neighbors")["items"]
+    assert {row["name"] for row in left} == {"digits", "cifar10"}
+
+
+def test_distances_that_take_longer_are_measured_by_a_job(
+    service: Service, digits: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = upload(service, small("RGB"), "first").json()["id"]
+    upload(service, small("L"), "second")
+    path = f"/v1/datasets/{first}/neighbors"
+    with monkeypatch.context() as hurried:
+        hurried.setattr("app.datasets.neighbors.AT_ONCE_SECONDS", -1.0)
+        answers = [service.client.get(path) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [202, 202]
+        assert answers[0].json()["id"] == answers[1].json()["id"]
+        assert answers[0].headers["location"] == f"/v1/jobs/{answers[0].json()['id']}"
+        (job,) = service.run_jobs()
+        assert (job["status"], job["kind"], job["result"]) == ("succeeded", "distances", {"distances": 2})
+        measured = service.get(job["links"]["neighbors"])["items"]  # known, so that no time is needed
+    assert {row["name"] for row in measured} == {"digits", "second"}
+    assert all(row["distance"] > 0 for row in measured)
+
+
+def test_a_profile_that_is_not_kept_is_made_by_a_job(service: Service, digits: str) -> None:
+    first = upload(service, small("RGB"), "first").json()["id"]
+    service.artifacts.delete("profiles")
+    assert service.client.get(f"/v1/datasets/{first}/neighbors").status_code == 202
+    (job,) = service.run_jobs()
+    assert job["status"] == "succeeded", job
+    assert service.get(f"/v1/datasets/{first}/neighbors")["items"][0]["distance"] > 0
 
 
 def test_a_data_set_of_facts_alone_has_no_neighbors(service: Service, digits: str) -> None:

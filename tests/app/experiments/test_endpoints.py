@@ -2,15 +2,20 @@
 
 import csv
 import io
+from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import pytest
+import torch
+import torchvision.models
 
+from app.settings import Settings
 from models.genotypes.published import PUBLISHED
 from tests.conftest import Service
 from tests.models.datasets.test_sources import archive, small
 
+RESNET = {"kind": "reference", "model": "resnet18"}
 TINY = {"channels": 4, "cells": 2, "epochs": 2, "batch_size": 64, "train_images": 150}
 
 
@@ -186,6 +191,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"arms": [{"kind": "random"}, {"kind": "near", "dataset_id": "ds_x"}]}, "arms[1].dataset_id"),
     ({"arms": [{"kind": "genotypes", "genotype_ids": ["gen_x"]}]}, "arms[0].genotype_ids[0]"),
     ({"arms": [{"kind": "reference", "model": "resnet5"}]}, "arms[0].reference.model"),
+    ({"arms": [{**RESNET, "pretrained": True}]}, "arms[0].reference"),
+    ({"arms": [{**RESNET, "weights": "w.pth"}]}, "arms[0].reference"),
+    ({"arms": [{**RESNET, "pretrained": True, "weights": "none.pth"}]}, "arms[0].weights"),
+    ({"arms": [{**RESNET, "pretrained": True, "weights": "../w.pth"}]}, "arms[0].weights"),
+    ({"arms": [{**RESNET, "recipe": "quicker"}]}, "arms[0].recipe"),
+    ({"arms": [{**RESNET, "recipe": "quick", "overrides": {"epochs": 0}}]}, "arms[0].overrides.epochs"),
 ]
 
 
@@ -216,3 +227,40 @@ def upload(service: Service) -> str:
     answer = service.client.post("/v1/datasets", files={"archive": archive(small())}, data={"name": "small"})
     dataset_id: str = answer.json()["id"]
     return dataset_id
+
+
+def test_a_pretrained_reference_is_fine_tuned_from_a_file_beside_the_others(
+    settings: Settings, service: Service, digits: str, published: list[str], tmp_path: Path
+) -> None:
+    service.settings.data_root = tmp_path
+    torch.manual_seed(0)
+    grown = torchvision.models.get_model("mobilenet_v3_small", weights=None)
+    torch.save(grown.state_dict(), tmp_path / "mobilenet.pth")
+    torch.save(torchvision.models.get_model("resnet18", weights=None).state_dict(), tmp_path / "resnet.pth")
+    (tmp_path / "page.pth").write_text("<html>")
+    arm = {"kind": "reference", "model": "mobilenet_v3_small", "pretrained": True}
+    own = {"overrides": {"epochs": 1, "train_images": 64, "batch_size": 32}}
+    names = ("mobilenet.pth", "resnet.pth", "page.pth")
+    arms = [{**arm, **own, "weights": name, "name": name} for name in names]
+    body = {
+        "dataset_ids": [digits],
+        "recipe": "quick",
+        "overrides": TINY,
+        "arms": [*arms, {"kind": "genotypes", "genotype_ids": published[:1]}],
+    }
+    job = service.post("/v1/experiments", body)
+    parts = {service.get(part["links"]["training"])["arm"]: part for part in service.run_jobs()}
+    assert {name: part["status"] for name, part in parts.items()} == {
+        "mobilenet.pth": "succeeded",
+        "resnet.pth": "failed",
+        "page.pth": "failed",
+        "genotypes": "succeeded",
+    }
+    assert "not those of torchvision's mobilenet_v3_small" in parts["resnet.pth"]["error"]["detail"]
+    assert "'page.pth' cannot be read" in parts["page.pth"]["error"]["detail"]
+    training = service.get(parts["mobilenet.pth"]["links"]["training"])
+    assert (training["recipe"], training["pretrained"]) == ("fine-tune", {"weights": "mobilenet.pth"})
+    assert (training["settings"]["epochs"], training["settings"]["learning_rate"]) == (1, 0.005)
+    assert service.get(parts["genotypes"]["links"]["training"])["recipe"] == "quick"
+    rows = {row["arm"]: row for row in service.get(job["links"]["table"])["items"]}
+    assert rows["mobilenet.pth"]["n"] == rows["genotypes"]["n"] == 1

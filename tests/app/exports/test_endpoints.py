@@ -63,8 +63,8 @@ def test_what_is_exported_is_what_was_measured(
     exec(compile(module.text, "exported.py", "exec"), names)
     net = names["build"]()  # type: ignore[operator]
     net.load_state_dict(weights)
-    onnx = service.client.get(f"{path}/model.onnx", params=params)
-    session = onnxruntime.InferenceSession(onnx.content, providers=["CPUExecutionProvider"])
+    onnx = service.exported(f"{path}/model.onnx", **params)
+    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
     data = load_digits()
     images, labels = data.test.images, data.test.labels
     (logits,) = session.run(["logits"], {"images": images.numpy()})
@@ -88,6 +88,45 @@ def weights_file(folder: Path, service: Service, job: Any) -> Path:
     path = folder / "weights.safetensors"
     path.write_bytes(service.client.get(job["links"]["weights"]).content)
     return path
+
+
+def test_a_file_is_ordered_once_and_kept(service: Service, published: list[str]) -> None:
+    path, shape = f"/v1/genotypes/{published[0]}/model.onnx", {"channels": 4, "cells": 2, "image_size": 8}
+    first, second = (service.client.get(path, params=shape) for _ in range(2))
+    assert first.status_code == second.status_code == 202
+    assert first.json()["id"] == second.json()["id"]
+    other = service.client.get(path, params={**shape, "classes": 3})
+    assert other.json()["id"] != first.json()["id"]
+    jobs = service.run_jobs()
+    assert [job["kind"] for job in jobs] == ["export", "export"]
+    contents = [service.client.get(job["links"]["file"]) for job in jobs]
+    assert [answer.status_code for answer in contents] == [200, 200]
+    assert contents[0].content != contents[1].content
+    # the same shape with a default spelled out is the same file
+    assert service.client.get(path, params={**shape, "classes": 10}).content == contents[0].content
+    assert service.client.delete(f"/v1/genotypes/{published[0]}").status_code == 204
+
+
+def test_a_cancelled_export_is_ordered_anew_and_a_failed_one_says_why(
+    service: Service, digits: str, published: list[str]
+) -> None:
+    path, shape = f"/v1/genotypes/{published[0]}/model.onnx", {"channels": 4, "cells": 2, "image_size": 8}
+    cancelled = service.client.get(path, params=shape).json()
+    service.post(f"/v1/jobs/{cancelled['id']}/cancel")
+    anew = service.client.get(path, params=shape)
+    assert (anew.status_code, anew.json()["status"]) == (202, "queued")
+    assert anew.json()["id"] != cancelled["id"]
+    body = {"dataset_id": digits, "genotype_ids": published[:1], "recipe": "quick", "overrides": TINY}
+    training_id = service.post("/v1/trainings", body)["items"][0]["links"]["training"].rsplit("/", 1)[1]
+    service.run_jobs()
+    service.artifacts.delete(f"weights/{training_id}.safetensors")
+    bundle = f"/v1/trainings/{training_id}/model.zip"
+    assert service.client.get(bundle).status_code == 202
+    (failed,) = service.run_jobs()
+    assert failed["status"] == "failed"
+    answer = service.client.get(bundle)
+    assert answer.status_code == 409
+    assert f"/v1/jobs/{failed['id']}/retry" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -138,9 +177,11 @@ def test_the_bundle_alone_classifies_the_test_files_as_the_training_did(
     training = service.post("/v1/trainings", body)["items"][0]["links"]["training"]
     assert service.client.get(f"{training}/model.zip").status_code == 409  # it has not ended
     (job,) = service.run_jobs()
+    content = service.exported(f"{training}/model.zip")
     answer = service.client.get(f"{training}/model.zip")
     assert answer.headers["content-type"] == "application/zip"
-    assert service.client.get(f"{training}/model.zip").content == answer.content  # made once
+    assert answer.content == content  # made once
+    assert service.run_jobs() == []
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)

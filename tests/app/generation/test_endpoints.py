@@ -1,9 +1,12 @@
 """Generating over HTTP: starts, limits, figures, and what is stored."""
 
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.evaluations.tables import Evaluation, EvaluationKind
 from models.genotypes.published import PUBLISHED
 from tests.conftest import Service
 from tests.models.datasets.test_sources import archive, small
@@ -166,7 +169,7 @@ def test_between_two_best_points_goes_from_one_to_the_other(
 def test_for_a_data_set_the_nearest_with_a_best_point_is_picked(
     service: Service, digits: str, latent_space: str
 ) -> None:
-    near, far = upload(service, "near", "RGB"), upload(service, "far", "L")
+    near, far = upload(service, "near", "RGB"), upload(service, "far", "RGB")  # the same images
     genotype = PUBLISHED[0].genotype.as_dict()
     for dataset_id in (digits, far):
         evaluation = {"dataset_id": dataset_id, "test_accuracy": 90.0}
@@ -174,11 +177,54 @@ def test_for_a_data_set_the_nearest_with_a_best_point_is_picked(
     answer = service.post(f"{latent_space}/generate", {"for_dataset": near, "count": 3})
     nearest = answer["start"]["nearest"]
     assert (nearest["for_dataset"], nearest["dataset_id"]) == (near, far)
-    assert "'far' is the nearest of 2 data sets" in nearest["reason"]
+    assert "'far' is the nearest of 3 data sets with a trained or reported point" in nearest["reason"]
+    assert answer["warnings"] == []
     known = service.get(f"/v1/datasets/{near}/neighbors")["items"]
     assert nearest["distance"] == known[0]["distance"]
     assert service.get(f"/v1/genotypes/{answer['items'][0]['id']}")["source"]["nearest"] == nearest
 
 
-def test_an_empty_field_of_data_sets_has_no_nearest(service: Service, digits: str, latent_space: str) -> None:
-    assert service.refused(f"{latent_space}/generate", {"for_dataset": digits}) == ["for_dataset"]
+def test_an_empty_field_of_data_sets_has_no_nearest(service: Service, digits: str) -> None:
+    assert service.refused("/v1/latent-spaces/generate", {"for_dataset": digits}) == ["for_dataset"]
+
+
+def test_photographs_find_cifar10_on_a_fresh_service(
+    service: Service, digits: str, data_root: Path, published: list[str]
+) -> None:
+    if not (data_root / "cifar10.zip").exists():
+        pytest.skip(f"no cifar10.zip in {data_root}")
+    with zipfile.ZipFile(data_root / "cifar10.zip") as whole:
+        chosen = [name for name in whole.namelist() if name.endswith(".jpg")][:: 60_000 // 600]
+        photographs = archive({name: whole.read(name) for name in chosen})
+    evaluation = {"dataset_id": digits, "test_accuracy": 99.0}
+    service.post("/v1/genotypes", {"genotype": PUBLISHED[0].genotype.as_dict(), "evaluation": evaluation})
+    answer = service.client.post("/v1/datasets", files={"archive": photographs}, data={"name": "photographs"})
+    assert answer.status_code == 201, answer.text
+    found = service.post("/v1/latent-spaces/generate", {"for_dataset": answer.json()["id"], "count": 2})
+    assert found["start"]["nearest"]["name"] == "cifar10"
+    assert found["start"]["points"][0]["evaluation_kind"] == "reported"
+    assert not any("far" in warning for warning in found["warnings"])
+
+
+def test_a_start_that_may_be_a_bad_one_is_doubted(service: Service, digits: str) -> None:
+    near, far = upload(service, "near", "RGB"), upload(service, "far", "RGB")
+    genotype = PUBLISHED[0].genotype.as_dict()
+    for dataset_id, accuracy in ((digits, 12.0), (far, 55.0)):
+        evaluation = {"dataset_id": dataset_id, "test_accuracy": accuracy}
+        service.post("/v1/genotypes", {"genotype": genotype, "evaluation": evaluation})
+    # the nearer data set has a supernet's own accuracy alone, so the further one is taken
+    with service.database.session() as session:
+        session.query(Evaluation).filter_by(dataset_id=far).update({"kind": EvaluationKind.SEARCH})
+        session.commit()
+    answer = service.post("/v1/latent-spaces/generate", {"for_dataset": near})
+    assert answer["start"]["nearest"]["name"] == "digits"
+    assert "nearer, but with a supernet's own accuracy alone: 'far'" in answer["start"]["nearest"]["reason"]
+    doubts = " ".join(answer["warnings"])
+    assert "'digits', is far" in doubts
+    assert "12.00 %, near the 10.00 % of chance" in doubts
+    with service.database.session() as session:
+        session.query(Evaluation).filter_by(dataset_id=digits).delete()
+        session.commit()
+    answer = service.post("/v1/latent-spaces/generate", {"for_dataset": near})
+    assert answer["start"]["nearest"]["name"] == "far"
+    assert any("a supernet's accuracy, not that of a training" in w for w in answer["warnings"])

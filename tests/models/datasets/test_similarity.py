@@ -7,8 +7,10 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from models.datasets.similarity import Profile, _label_costs, distance, profile
-from models.datasets.sources import load_archive, load_digits, load_named
+from app import apart
+from models.datasets import ready_profiles
+from models.datasets.similarity import Profile, _label_costs, distance, profile, without_structure
+from models.datasets.sources import load_digits, load_named
 
 
 def cloud(seed: int, classes: int = 3, shift: float = 0.0) -> Profile:
@@ -49,6 +51,42 @@ def test_the_names_of_labels_do_not_matter() -> None:
     assert distance(first, renamed) == pytest.approx(distance(first, second))
 
 
+def test_memory_is_bounded_however_unequal_the_classes_are() -> None:
+    generator = torch.Generator().manual_seed(0)
+    profiles = [
+        Profile(
+            torch.rand(1_000, 768, generator=generator, dtype=torch.float64),
+            (180 * torch.rand(1_000, generator=generator) ** 6).long(),
+        )
+        for _ in range(2)
+    ]
+    assert int(profiles[0].labels.bincount().max()) > 300
+    # padded to the largest class, all pairs of classes would take 60 GB
+    assert apart.call(distance, *profiles, seconds=3_600, memory_bytes=2 << 30) == pytest.approx(
+        distance(*profiles)
+    )
+
+
+def test_noise_of_the_same_brightness_is_nearer_than_another_data_set() -> None:
+    digits = profile(load_digits())
+    noise = without_structure(digits)
+    torch.testing.assert_close(noise.features.mean(0), digits.features.mean(0))
+    assert 0 < distance(digits, noise) < distance(digits, Profile(1 - digits.features, digits.labels))
+
+
+@pytest.mark.parametrize("name", ready_profiles.NAMES)
+def test_a_profile_that_ships_is_that_of_the_real_images(name: str, data_root: Path) -> None:
+    shipped = ready_profiles.load(name)
+    assert shipped is not None
+    assert (ready_profiles.FOLDER / f"{name}.npz").stat().st_size <= 200_000
+    assert shipped.features.shape == (1_000, 3 * 16 * 16)
+    if name == "cifar10" or not (data_root / "MNIST").exists():
+        return
+    real, other = profile(load_named(name, data_root)), profile(load_digits())
+    assert distance(shipped, other) == pytest.approx(distance(real, other), abs=0.01)
+    assert distance(shipped, real) < 0.1
+
+
 def test_a_profile_is_seeded_and_of_one_size() -> None:
     digits = load_digits()
     made = profile(digits)
@@ -58,11 +96,9 @@ def test_a_profile_is_seeded_and_of_one_size() -> None:
     assert not torch.equal(made.features, profile(digits, seed=1).features)
 
 
-def test_mnist_is_nearer_to_usps_than_cifar10_is(data_root: Path) -> None:
-    if not (data_root / "MNIST").exists() or not (data_root / "cifar10.zip").exists():
-        pytest.skip(f"no MNIST and CIFAR-10 in {data_root}")
-    usps = profile(load_named("usps", data_root))
-    mnist = profile(load_named("mnist", data_root))
-    with (data_root / "cifar10.zip").open("rb") as archive:
-        cifar10 = profile(load_archive(archive, None, 1 << 32))
+def test_mnist_is_nearer_to_usps_than_cifar10_is() -> None:
+    usps, mnist, cifar10 = (ready_profiles.load(name) for name in ("usps", "mnist", "cifar10"))
+    assert usps is not None
+    assert mnist is not None
+    assert cifar10 is not None
     assert distance(mnist, usps) < distance(cifar10, usps)

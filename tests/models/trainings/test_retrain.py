@@ -2,16 +2,19 @@
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
+import torchvision.models
 from sklearn.linear_model import LogisticRegression
 
 from models.datasets.data import DataError, ImageData
 from models.datasets.sources import load_digits, resident
 from models.genotypes.published import PUBLISHED
 from models.genotypes.search_space import DARTS
-from models.trainings.reference import REFERENCES
+from models.trainings.reference import REFERENCES, Reference, load_weights
 from models.trainings.retrain import RECIPES, Build, Training, TrainRecipe, of_genotype, of_reference
 
 CPU = torch.device("cpu")
@@ -122,6 +125,32 @@ def test_the_validation_split_is_held_out_of_the_training_split() -> None:
     )
 
 
+def test_scores_by_class_tell_the_accuracy_of_the_epoch() -> None:
+    training = Training(published(0, TINY), load_digits(), TINY, 0, CPU)
+    epoch = training.run(nothing)
+    found = training.scores(nothing)
+    confusion = torch.tensor(found.confusion)
+    assert int(confusion.sum()) == 360
+    assert 100 * float(confusion.diag().sum()) / 360 == pytest.approx(epoch.test_accuracy)
+    assert confusion.sum(1).tolist() == torch.bincount(load_digits().test.labels).tolist()
+
+
+def test_a_balanced_loss_weighs_images_by_their_class() -> None:
+    digits = load_digits()
+    rows = torch.cat(
+        [(digits.train.labels == label).nonzero().flatten()[:n] for label, n in ((0, 40), (1, 5))]
+    )
+    unequal = replace(digits, train=digits.train.subset(rows))
+    recipe = replace(TINY, class_weights="balanced", train_images=None, validation_share=0.0)
+    training = Training(published(0, recipe), unequal, recipe, 0, CPU)
+    logits, labels = torch.randn(6, 10), torch.tensor([0, 0, 0, 1, 1, 0])
+    each = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    weights = torch.tensor([45 / (2 * 40), 45 / (2 * 5)])[labels]
+    torch.testing.assert_close(training._loss(logits, labels), (weights * each).mean())
+    equal = Training(published(0, TINY), digits, TINY, 0, CPU)
+    torch.testing.assert_close(equal._loss(logits, labels), each.mean())
+
+
 @pytest.mark.parametrize("name", REFERENCES)
 def test_a_reference_network_trains_at_the_size_of_the_data_set(name: str) -> None:
     recipe = replace(TINY, epochs=1, train_images=64, batch_size=32)
@@ -133,6 +162,28 @@ def test_a_reference_network_trains_at_the_size_of_the_data_set(name: str) -> No
     assert epoch.loss < 10
     assert training.parameters() > 100_000
     assert training.macs() > 100_000
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_pretrained_reference_gives_what_its_weights_give(name: str, channels: int) -> None:
+    torch.manual_seed(0)
+    grown = torchvision.models.get_model(name, weights=None).eval()
+    size = 128  # large, so that no stride changes
+    ours = Reference(name, channels, size, 5, grown.state_dict()).eval()
+    last = [path for path, module in grown.named_modules() if isinstance(module, torch.nn.Linear)][-1]
+    for net in (grown, ours.net):
+        net.set_submodule(last, torch.nn.Identity())
+    images = torch.rand(2, channels, size, size)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images)[0], grown(images.expand(-1, 3, -1, -1)), rtol=1e-3, atol=1e-4)
+
+
+def test_weights_are_loaded_from_safetensors_too(tmp_path: Path) -> None:
+    state = torchvision.models.get_model("mobilenet_v3_small", weights=None).state_dict()
+    safetensors.torch.save_file(state, tmp_path / "weights.safetensors")
+    loaded = load_weights(tmp_path / "weights.safetensors")
+    assert all(torch.equal(loaded[name], value) for name, value in state.items())
 
 
 def test_a_compiled_training_is_the_same_training(monkeypatch: pytest.MonkeyPatch) -> None:
