@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 WORKERS ?= 2
 
-.PHONY: demo test serve lint lock bench-search bench-latent bench-quality bench-ablation bench-generate bench-train bench-start bench-threads bench-upload bench-sizes ready-space clean
+.PHONY: demo test serve lint lock bench-search bench-latent bench-quality bench-ablation bench-generate bench-train bench-start bench-threads bench-upload bench-sizes bench-export ready-space ready-profiles clean
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
@@ -52,9 +52,16 @@ bench-upload: $(INSTALLED)
 bench-sizes: $(INSTALLED)
 	$(BIN)/python -m bench.sizes
 
+bench-export: $(INSTALLED)
+	$(BIN)/python -m bench.export
+
 # the latent space that ships with the service, again by the same seeds; minutes
 ready-space: $(INSTALLED)
 	$(BIN)/python -m models.latent_spaces.ready
+
+# the profiles of known data sets that ship with the service, again from their images in the data root
+ready-profiles: $(INSTALLED)
+	$(BIN)/python -m models.datasets.ready_profiles
 
 # torch and torchvision go as a matched pair
 lock:

@@ -39,6 +39,10 @@ hypothesis_settings.register_profile("repository", deadline=None, derandomize=Tr
 hypothesis_settings.load_profile("repository")
 
 
+ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For tests that take long and whose outcome no database can change."""
+
+
 def pytest_configure() -> None:
     """One thread a process: the tests run side by side."""
     torch.set_num_threads(1)

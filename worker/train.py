@@ -23,7 +23,9 @@ def run(run: Run) -> Finish:
     parameters, macs = training.parameters(), training.macs()
     scores = training.scores(run.check)
     weights_key = f"weights/{training_id}.safetensors"
-    run.artifacts.put(weights_key, training.weights())
+    with run.database.session(reads_only=True) as session:
+        facts = trainings.facts(session, training_id, trained.history[-1]["test_accuracy"])
+    run.artifacts.put(weights_key, training.weights(facts))
 
     def finish(session: Session) -> tuple[dict[str, Any], dict[str, str]]:
         row = trainings.finish(

@@ -77,6 +77,9 @@ class AccountOut(BaseModel):
     skipped: dict[str, FilesOut] = Field(description="What was left out, by reason.")
     converted: dict[str, FilesOut] = Field(description="What was changed in reading, by what was done.")
     warnings: list[str] = Field(description="What was chosen or doubted.")
+    value_range: tuple[float, float] | None = Field(
+        None, description="Of images of more than 8 bits, the values that became black and white."
+    )
 
 
 class DatasetOut(BaseModel):

@@ -205,7 +205,7 @@ def _bundle(session: Session, order: Order, artifacts: Artifacts) -> bytes:
     assert order.asked.training_id is not None
     training = trainings.get(session, order.asked.training_id)
     row = service.get(session, order.genotype_id)
-    exported = _exported(session, row, order.asked)
+    exported, dataset = _exported(session, row, order.asked), datasets.get(session, training.dataset_id)
     assert exported.card is not None
     assert training.weights_key is not None
     card = {
@@ -215,6 +215,7 @@ def _bundle(session: Session, order: Order, artifacts: Artifacts) -> bytes:
         "input": "uint8 [batch, channels, image_size, image_size]",
         "mean": list(exported.card.mean),
         "deviation": list(exported.card.deviation),
+        "value_range": (dataset.account or {}).get("value_range"),
         "genotype": row.genotype,
         "recipe": training.recipe,
         "settings": training.settings,
@@ -263,14 +264,6 @@ def _card(session: Session, training: Training, dataset: Dataset) -> Card | None
     if training.normalisation is None:
         return None
     evaluation = evaluations.of_training(session, training.id)
-    facts = {
-        "dataset": dataset.name,
-        "training_id": training.id,
-        "made_by": f"vgae-nas {version('vgae-nas')}",
-    }
-    if dataset.digest is not None:
-        facts["dataset_digest"] = dataset.digest
-    if evaluation is not None and evaluation.last_test_accuracy is not None:
-        facts["test_accuracy"] = f"{evaluation.last_test_accuracy:.4f}"
+    facts = trainings.facts(session, training.id, evaluation.last_test_accuracy if evaluation else None)
     mean, deviation = (training.normalisation[name] for name in ("mean", "deviation"))
     return Card(dataset.class_names, mean, deviation, facts)

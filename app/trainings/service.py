@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -136,6 +137,27 @@ def weights(session: Session, training_id: str, artifacts: Artifacts) -> bytes:
     if training.weights_key is None:
         raise Conflict(f"training {training_id} has no weights; its job is {training.job_id}")
     return artifacts.get(training.weights_key)
+
+
+def facts(session: Session, training_id: str, test_accuracy: float | None) -> dict[str, str]:
+    """The facts that go with a trained network wherever it is taken.
+
+    Args:
+        session: reads the training and its data set.
+        training_id: the training.
+        test_accuracy: percent, of the weights that go with them; `None` if it is not known.
+    """
+    training = get(session, training_id)
+    dataset = datasets.get(session, training.dataset_id)
+    known = {
+        "training_id": training.id,
+        "dataset": dataset.name,
+        "dataset_digest": dataset.digest,
+        "test_accuracy": f"{test_accuracy:.4f}" if test_accuracy is not None else None,
+        "licence": dataset.licence or "not told; it is that of the images",
+        "made_by": f"vgae-nas {version('vgae-nas')}",
+    }
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def listing(dataset_id: str | None, genotype_id: str | None) -> Select[*tuple[Any, ...]]:

@@ -29,6 +29,7 @@ class Account:
         skipped: names of files that were left out, by reason.
         converted: names of files that were changed in reading, by what was done.
         warnings: sentences on what was chosen or doubted.
+        value_range: of images of more than 8 bits the values that became black and white, if there are any.
     """
 
     digest: str
@@ -36,6 +37,7 @@ class Account:
     skipped: dict[str, list[str]] = field(default_factory=dict)
     converted: dict[str, list[str]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    value_range: tuple[float, float] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The account for JSON, with the first names of each reason in place of all."""
@@ -45,6 +47,7 @@ class Account:
             "skipped": _shortened(self.skipped),
             "converted": _shortened(self.converted),
             "warnings": self.warnings,
+            "value_range": self.value_range,
         }
 
 

@@ -2,11 +2,18 @@
 
 import lzma
 import shutil
-import tarfile
-import zipfile
+import sys
 import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO
+
+if sys.version_info >= (3, 14):
+    import tarfile
+    import zipfile
+
+    from compression.zstd import ZstdError
+else:  # the same modules, which know Zstandard
+    from backports.zstd import ZstdError, tarfile, zipfile
 
 from models.datasets.data import DataError
 
@@ -24,6 +31,7 @@ BROKEN = (
     tarfile.TarError,
     zlib.error,
     lzma.LZMAError,
+    ZstdError,
     EOFError,
     OSError,
     RuntimeError,
@@ -31,6 +39,11 @@ BROKEN = (
     ValueError,
 )
 """Errors that reading a damaged, encrypted or unusual member can raise."""
+
+
+def is_zip(file: IO[bytes]) -> bool:
+    """Whether an open file is a zip archive."""
+    return zipfile.is_zipfile(file)
 
 
 class Zip:
@@ -74,10 +87,10 @@ class Zip:
 
 
 def unpack_tar(file: IO[bytes], folder: Path, max_bytes: int) -> None:
-    """Unpacks a tar archive (plain, gzip, bzip2 or xz) into an empty folder; links and devices are left out.
+    """Unpacks a tar archive into an empty folder; links and devices are left out.
 
     Args:
-        file: open.
+        file: open; plain, or compressed by gzip, bzip2, xz or zstd.
         folder: where to.
         max_bytes: how much it may unpack to.
 

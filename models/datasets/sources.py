@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from models.datasets import arrays, layout
 from models.datasets.account import Account, Item, count, digest_of, doubts, tensor_items
-from models.datasets.archives import Zip, unpack_tar
+from models.datasets.archives import Zip, is_zip, unpack_tar
 from models.datasets.data import DataError, ImageData, Resident, Streamed
 from models.datasets.images import Looked, Reader, look, value_range
 from models.datasets.layout import SPLIT_SEED, TEST_SHARE
@@ -228,7 +227,7 @@ def load_archive(
     Raises:
         DataError: no archive, one that takes too much, or what `load_folder` raises.
     """
-    if zipfile.is_zipfile(file):
+    if is_zip(file):
         archive = Zip(file, max_bytes)
         if arrays.is_npz(archive):
             return _of_arrays(archive, image_size, test_share)
@@ -344,13 +343,14 @@ def _account(laid: layout.Layout, names: list[str], looked: list[Looked], items:
     warnings = [*laid.warnings, *doubts(items, counts)]
     if any(colours) and not all(colours):
         warnings.append(f"{colours.count(False)} of {len(colours)} images are grey; all are read as colour")
+    deep = None
     if "more than 8 bits" in converted:
-        low, high = value_range(looked)
+        deep = low, high = value_range(looked)
         warnings.append(
             f"{len(converted['more than 8 bits'])} images of more than 8 bits were scaled "
             f"from {low:g}…{high:g} to 0…255"
         )
-    return Account(digest_of(items, laid.classes), counts, laid.skipped, converted, warnings)
+    return Account(digest_of(items, laid.classes), counts, laid.skipped, converted, warnings, deep)
 
 
 def _look_and_digest(files: Files, name: str) -> tuple[Looked, str]:

@@ -19,7 +19,9 @@ def pixels(path: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
     """An image file as uint8 `[channels, size, size]`."""
     image = ImageOps.exif_transpose(Image.open(path))
     if image.mode.startswith(("I", "F")):
-        raise SystemExit(f"{path} has more than 8 bits a channel; convert it first")
+        low, high = CARD["value_range"] or (0, 65535)
+        shares = (np.asarray(image, dtype=np.float64) - low) / (high - low)
+        image = Image.fromarray(np.rint(255 * shares.clip(0, 1)).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

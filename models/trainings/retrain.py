@@ -282,8 +282,8 @@ class Training:
         for logits, labels in self._logits(split, between_steps):
             hits = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
             right += torch.stack([hits[:, 0].sum(), hits.sum()])
-        top1, top5 = (100 * self.world.sum(right) / len(split)).tolist()
-        return top1, top5
+        top1, top5 = self.world.sum(right).tolist()
+        return 100 * top1 / len(split), 100 * top5 / len(split)
 
     def scores(self, between_steps: Callable[[], None]) -> Scores:
         """The scores by class on the test split, of the network as it is now."""
@@ -310,12 +310,16 @@ class Training:
         mean, deviation = (value.flatten().tolist() for value in self.statistics)
         return {"mean": mean, "deviation": deviation}
 
-    def weights(self) -> bytes:
-        """The network's weights as they are now, as safetensors with classes and normalisation."""
+    def weights(self, facts: Mapping[str, str]) -> bytes:
+        """The network's weights as they are now, as safetensors.
+
+        Args:
+            facts: what its metadata tells beside the classes and the normalisation, which are JSON.
+        """
         card = {"classes": list(self.data.classes), **self.normalisation()}
         return safetensors.torch.save(
             {name: value.contiguous() for name, value in self.net.state_dict().items()},
-            metadata={name: json.dumps(value) for name, value in card.items()},
+            metadata={**{name: json.dumps(value) for name, value in card.items()}, **facts},
         )
 
     def state_dict(self) -> dict[str, Any]:

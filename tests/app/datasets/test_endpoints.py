@@ -2,6 +2,8 @@
 
 import base64
 import io
+import os
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -318,3 +320,53 @@ def test_a_streamed_folder_is_shown_too_and_one_of_facts_is_refused(
     folder_service.post("/v1/genotypes/published")
     facts = next(row for row in folder_service.get("/v1/datasets")["items"] if row["source"] == "facts")
     assert folder_service.client.get(f"/v1/datasets/{facts['id']}/sheet.png").status_code == 422
+
+
+def test_the_licence_and_the_share_of_the_test_split_are_kept(service: Service) -> None:
+    flat = {f"{label}/{i}.png": picture(seed=i) for label in "ab" for i in range(10)}
+    answer = upload(service, flat, licence="CC-BY-4.0", test_share="0.5")
+    assert answer.status_code == 201, answer.text
+    assert (answer.json()["train_count"], answer.json()["test_count"]) == (10, 10)
+    assert service.get(f"/v1/datasets/{answer.json()['id']}")["licence"] == "CC-BY-4.0"
+    refused = upload(service, flat, "other", test_share="1.5")
+    assert [error["field"] for error in refused.json()["errors"]] == ["test_share"]
+
+
+def test_a_folder_is_read_again_with_its_own_share(service: Service, tmp_path: Path) -> None:
+    service.settings.data_root = tmp_path / "data"
+    for label in "ab":
+        for i in range(10):
+            path = service.settings.data_root / "flat" / label / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(picture(seed=i))
+    dataset = service.post("/v1/datasets", {"name": "flat", "folder": "flat", "test_share": 0.5})
+    assert (dataset["train_count"], dataset["test_count"]) == (10, 10)
+    assert service.get(f"/v1/datasets/{dataset['id']}/images", split="test", limit=20)["items"]
+    train_briefly(service, dataset["id"])
+
+
+def test_reading_that_takes_too_long_is_refused_and_leaves_nothing(service: Service) -> None:
+    service.settings.read_seconds = 1e-3
+    answer = upload(service, small())
+    assert answer.status_code == 422
+    assert "takes longer than 0.001 s" in answer.json()["detail"]
+    assert service.get("/v1/datasets")["items"] == []
+    kept = Path(service.settings.artifacts_url)
+    assert [path for path in kept.rglob("*") if path.is_file()] == []
+    service.settings.read_seconds = 3_600
+    assert upload(service, small()).status_code == 201
+
+
+def test_a_reader_that_dies_takes_nothing_with_it(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as hostile:
+        hostile.setattr("app.datasets.reading.load_archive", die)
+        answer = upload(service, small())
+    assert answer.status_code == 422
+    assert "died (by SIGSEGV)" in answer.json()["detail"]
+    assert service.get("/v1/datasets")["items"] == []
+    assert upload(service, small()).status_code == 201
+
+
+def die(*_: object) -> None:
+    """Ends the process as a fault in a decoder would."""
+    os.kill(os.getpid(), signal.SIGSEGV)

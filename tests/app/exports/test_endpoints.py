@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from models.datasets.sources import load_digits
-from tests.conftest import Service
+from tests.conftest import ONE_DATABASE, Service
 from tests.models.datasets.test_sources import archive
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -48,6 +48,7 @@ def test_the_picture_has_every_operation_of_both_cells_and_no_overlap(
                 assert x + width <= left or left + w <= x or y + height <= top or top + h <= y
 
 
+@ONE_DATABASE
 def test_what_is_exported_is_what_was_measured(
     service: Service, digits: str, published: list[str], tmp_path: Path
 ) -> None:
@@ -82,6 +83,8 @@ def test_what_is_exported_is_what_was_measured(
     with safe_open(weights_file(tmp_path, service, job), framework="pt") as file:
         assert json.loads(file.metadata()["classes"]) == names["CLASSES"]
         assert json.loads(file.metadata()["mean"]) == json.loads(metadata["mean"])
+        for fact in ("training_id", "dataset", "dataset_digest", "test_accuracy", "licence"):
+            assert file.metadata()[fact] == metadata[fact]
 
 
 def weights_file(folder: Path, service: Service, job: Any) -> Path:
@@ -161,6 +164,7 @@ def stripes(label: str, split: str, seed: int) -> bytes:
     return buffer.getvalue()
 
 
+@ONE_DATABASE
 def test_the_bundle_alone_classifies_the_test_files_as_the_training_did(
     service: Service, published: list[str], tmp_path: Path
 ) -> None:
@@ -171,7 +175,8 @@ def test_the_bundle_alone_classifies_the_test_files_as_the_training_did(
         for i in range(count)
     }
     upload = {"archive": archive(files)}
-    dataset = service.client.post("/v1/datasets", files=upload, data={"name": "stripes"}).json()["id"]
+    fields = {"name": "stripes", "licence": "CC0-1.0"}
+    dataset = service.client.post("/v1/datasets", files=upload, data=fields).json()["id"]
     overrides = {**TINY, "batch_size": 16, "epochs": 2, "train_images": None}
     body = {"dataset_id": dataset, "genotype_ids": published[:1], "recipe": "quick", "overrides": overrides}
     training = service.post("/v1/trainings", body)["items"][0]["links"]["training"]
@@ -200,6 +205,7 @@ def test_the_bundle_alone_classifies_the_test_files_as_the_training_did(
     assert 100 * right / len(tested) == pytest.approx(job["result"]["last_test_accuracy"], abs=1e-4)
     card = json.loads((tmp_path / "bundle" / "card.json").read_text())
     assert (card["classes"], card["channels"], card["image_size"]) == (["a", "b"], 3, 12)
+    assert card["licence"] == "CC0-1.0"
 
 
 def test_a_reference_network_is_not_bundled(service: Service, digits: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from app.evaluations.tables import Evaluation, EvaluationKind
 from models.genotypes.published import PUBLISHED
-from tests.conftest import Service
+from tests.conftest import ONE_DATABASE, Service
 from tests.models.datasets.test_sources import archive, small
 
 
@@ -25,6 +25,7 @@ def upload(service: Service, name: str, mode: str) -> str:
     return dataset_id
 
 
+@ONE_DATABASE
 def test_gamma_0_near_a_best_point_gives_its_own_genotype(service: Service, published: list[str]) -> None:
     body = {"genotype_ids": published, "overrides": {"random_genotypes": 0}}
     space = service.post("/v1/latent-spaces", body)["links"]["latent_space"]
@@ -188,6 +189,7 @@ def test_an_empty_field_of_data_sets_has_no_nearest(service: Service, digits: st
     assert service.refused("/v1/latent-spaces/generate", {"for_dataset": digits}) == ["for_dataset"]
 
 
+@ONE_DATABASE
 def test_photographs_find_cifar10_on_a_fresh_service(
     service: Service, digits: str, data_root: Path, published: list[str]
 ) -> None:

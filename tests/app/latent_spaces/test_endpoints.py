@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from models.genotypes.published import PUBLISHED
-from tests.conftest import Service
+from tests.conftest import ONE_DATABASE, Service
 from tests.models.genotypes.test_genotype import continuous
 
 
@@ -22,6 +22,7 @@ def test_a_space_knows_its_members_recipe_losses_and_version(
     assert space["code_version"]
 
 
+@ONE_DATABASE
 def test_the_curve_is_in_the_events(service: Service, published: list[str]) -> None:
     body = {"genotype_ids": published[:3], "overrides": {"max_epochs": 1_000, "random_genotypes": 0}}
     job_id = service.post("/v1/latent-spaces", body)["id"]

@@ -2,7 +2,7 @@
 
 import gzip
 import io
-import tarfile
+import sys
 import zipfile
 from pathlib import Path
 
@@ -11,8 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
+from models.datasets import layout, sources
 from models.datasets.data import DataError, Streamed
 from models.datasets.sources import load_archive, load_digits, load_folder, load_named
+
+if sys.version_info >= (3, 14):
+    import tarfile
+else:
+    from backports.zstd import tarfile
 
 
 def picture(size: tuple[int, int] = (6, 6), mode: str = "RGB", seed: int = 0) -> bytes:
@@ -122,11 +128,29 @@ def tarred(files: dict[str, bytes], compression: str) -> io.BytesIO:
     return buffer
 
 
-@pytest.mark.parametrize("compression", ["", "gz", "bz2", "xz"])
+@pytest.mark.parametrize("compression", ["", "gz", "bz2", "xz", "zst"])
 def test_tars_are_read_as_zips_are(compression: str) -> None:
     whole, zipped = load_archive(tarred(small(), compression)), load_archive(archive(small()))
     assert torch.equal(whole.train.images, zipped.train.images)
     assert whole.account == zipped.account
+
+
+def test_the_share_of_the_test_split_may_be_given() -> None:
+    flat = {f"{label}/{i}.png": picture(seed=i) for label in "ab" for i in range(10)}
+    for share, tested in ((0.2, 4), (0.5, 10), (0.01, 2), (0.9, 18)):
+        data = load_archive(archive(flat), test_share=share)
+        assert (len(data.train), len(data.test)) == (20 - tested, tested)
+        assert f"{share:.0%} of each class" in data.account.warnings[0]
+
+
+def test_what_takes_too_much_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "MAX_DECODED_BYTES", 12 * 6 * 6 * 3 - 1)
+    with pytest.raises(DataError, match="take 1296 bytes when decoded; at most 1295 are read"):
+        load_archive(archive(small()))
+    monkeypatch.undo()
+    monkeypatch.setattr(layout, "MAX_CLASSES", 1)
+    with pytest.raises(DataError, match="has 2 classes; at most 1 are read"):
+        load_archive(archive(small()))
 
 
 def test_a_link_in_a_tar_is_left_out() -> None:
@@ -154,7 +178,7 @@ def test_a_damaged_stream_is_refused_by_its_member(method: int) -> None:
         load_archive(io.BytesIO(bytes(content)))
 
 
-@pytest.mark.parametrize("compression", ["gz", "xz"])
+@pytest.mark.parametrize("compression", ["gz", "xz", "zst"])
 def test_a_tar_that_ends_too_soon_is_refused(compression: str) -> None:
     content = tarred({**small(), "train/a/large.png": picture((200, 200))}, compression).getvalue()
     with pytest.raises(DataError):
