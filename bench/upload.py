@@ -74,7 +74,7 @@ def main() -> None:
     figures = {
         f"{arguments.archive.stem}_zip_s": round(seconds, 1),
         "peak_mb": round(peak),
-        "equal_pixels": equal_pixels(arguments.archive),
+        "equal_pixels": int(equal_pixels(arguments.archive)),
         "cores": os.cpu_count(),
         "database": "sqlite",
     }
