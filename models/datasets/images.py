@@ -107,8 +107,9 @@ def look(file: IO[bytes], name: str) -> Looked:
 
     try:
         with _header(file) as image:
-            conversions = []
-            turned = image.getexif().get(0x0112, 1) in range(5, 9)
+            conversions, colour = [], _has_colour(image)
+            # of a TIFF the size is that of the turned image already (Pillow 13.0.0)
+            turned = image.getexif().get(0x0112, 1) in range(5, 9) and image.format != "TIFF"
             if image.getexif().get(0x0112, 1) in range(2, 9):
                 conversions.append("orientation")
             if getattr(image, "n_frames", 1) > 1:
@@ -118,7 +119,6 @@ def look(file: IO[bytes], name: str) -> Looked:
             if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
                 conversions.append(f"{image.mode} to RGB")
             width, height = reversed(image.size) if turned else image.size
-            colour = _has_colour(image)
             if image.mode not in DEEP:
                 return Looked(width, height, colour, tuple(conversions))
             values = np.asarray(ImageOps.exif_transpose(image))
@@ -194,8 +194,11 @@ def _shown(image: Any, low: float, high: float) -> Any:
     from PIL import Image
 
     if image.mode in DEEP:
-        values = (np.asarray(image, dtype=np.float64) - low) / max(high - low, 1e-12)
-        return Image.fromarray(np.rint(255 * values.clip(0, 1)).astype(np.uint8))
+        values = np.asarray(image, dtype=np.float64)
+        shares = (values - low) / max(high - low, 1e-12)
+        pixels = np.rint(255 * shares.clip(0, 1)).astype(np.uint8)
+        clear = image.info.get("transparency")  # of a grey PNG the one value that is transparent
+        return Image.fromarray(np.where(values == clear, 255, pixels) if isinstance(clear, int) else pixels)
     if not _has_alpha(image):
         return image
     grey = image.mode in ("LA", "La")
@@ -216,4 +219,6 @@ def _has_colour(image: Any) -> bool:
     if image.mode in ("P", "PA"):
         colours = np.asarray(image.convert("RGB")).reshape(-1, 3)
         return bool((colours[:, :1] != colours).any())
+    if image.tile and str(image.tile[0].args).startswith("LA"):
+        return False  # a PNG of deep grey with alpha, which Pillow reads as RGBA
     return image.mode not in ("1", "L", "LA", "La", *DEEP)

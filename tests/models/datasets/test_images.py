@@ -1,6 +1,8 @@
 """Every kind of image is read as a viewer shows it, or refused by its name."""
 
 import io
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,57 @@ def test_a_picture_is_turned_as_a_viewer_shows_it(tmp_path: Path, orientation: i
     difference = np.abs(read(path).astype(int) - read(plain).astype(int))
     assert difference.mean() < 4  # JPEG rounds a turned picture differently
     assert ("orientation" in look(path).conversions) == (orientation > 1)
+
+
+def png_of_16_bits(colour_type: int, samples: np.ndarray[Any, Any], *chunks: bytes) -> bytes:
+    """A PNG file that Pillow itself does not write; samples are `[height, width, channels]`."""
+    height, width = samples.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    parts = [chunk(b"IHDR", header), *chunks, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def test_a_transparent_value_of_deep_grey_is_white(tmp_path: Path) -> None:
+    samples = np.full((8, 8, 1), 1_000)
+    samples[:4] = 0
+    path = tmp_path / "x.png"
+    path.write_bytes(png_of_16_bits(0, samples, chunk(b"tRNS", struct.pack(">H", 0))))
+    pixels = read(str(path), 1)
+    assert (pixels[:4] == 255).all()
+    assert (pixels[4:] < 255).all()
+
+
+def test_deep_grey_with_alpha_is_grey(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(png_of_16_bits(4, np.stack([np.full((8, 8), 0), np.full((8, 8), 32_768)], axis=-1)))
+    assert not look(str(path)).colour
+    assert abs(int(read(str(path), 1).mean()) - 127) <= 1
+
+
+def test_a_turned_picture_has_the_size_that_is_shown(tmp_path: Path) -> None:
+    wide = Image.fromarray(COLOUR).resize((16, 8))
+    for name, options in (("x.tiff", {"tiffinfo": {0x0112: 6}}), ("x.jpg", {"exif": turned_exif()})):
+        seen = look(saved(tmp_path, wide, name, **options))
+        assert (seen.width, seen.height) == (8, 16), name
+
+
+def turned_exif() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0no tags at all", b"Exif\0\0II*\0\x08\0\0\0\x05\0"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_good_picture_with_broken_tags_is_read(tmp_path: Path, exif: bytes) -> None:
+    path = saved(tmp_path, Image.fromarray(COLOUR), "x.jpg", quality=95, exif=exif)
+    assert look(path).conversions == ()
+    assert np.abs(read(path).astype(int) - COLOUR).mean() < 12
 
 
 @pytest.mark.parametrize(
