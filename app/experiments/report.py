@@ -16,6 +16,7 @@ from app.evaluations.tables import Evaluation
 from app.experiments.schemas import FrontPoint, TableOut, TableRow
 from app.experiments.service import get
 from app.experiments.tables import Experiment
+from app.experiments.verdicts import VerdictOut, compare
 from app.genotypes.tables import Genotype
 from app.jobs.tables import Job, JobStatus
 from app.latent_spaces.map import PALETTE
@@ -52,8 +53,25 @@ def table(session: Session, experiment_id: str) -> TableOut:
         if part.status.is_final and part.status is not JobStatus.SUCCEEDED
     ]
     front = _front(session, experiment, trained) if len(experiment.dataset_ids) == 2 else None
+    verdicts = [
+        verdict
+        for dataset_id in experiment.dataset_ids
+        for verdict in compare(
+            dataset_id,
+            names[dataset_id],
+            {arm["name"]: _units(arm["name"], dataset_id, trained) for arm in experiment.arms},
+        )
+    ]
+    for row in rows:
+        ours = [v for v in verdicts if (v.dataset_id, v.arm) == (row.dataset_id, row.arm)]
+        row.verdicts = "; ".join(verdict.sentence() for verdict in ours)
     return TableOut(
-        experiment_id=experiment.id, status=job.status, items=rows, failures=failures, front=front
+        experiment_id=experiment.id,
+        status=job.status,
+        items=rows,
+        verdicts=verdicts,
+        failures=failures,
+        front=front,
     )
 
 
@@ -84,6 +102,25 @@ def markdown(figures: TableOut) -> str:
             "search_hours": _number(row.search_hours, 2),
         }
         lines.append(" | ".join(cells[name].replace("|", "\\|") for name in HEADINGS))
+    table = "".join(f"| {line} |\n" for line in lines)
+    return f"{table}\n{_verdicts(figures.verdicts)}" if figures.verdicts else table
+
+
+def _verdicts(verdicts: Sequence[VerdictOut]) -> str:
+    """Every pair of arms in Markdown."""
+    headings = ("Arm", "Beside", "Data set", "Verdict", "Difference (95 %)", "Bootstrap", "Trainings needed")
+    lines = [" | ".join(headings), " | ".join("---" for _ in headings)]
+    for verdict in verdicts:
+        cells = (
+            verdict.arm,
+            verdict.other,
+            verdict.dataset,
+            verdict.verdict,
+            _number(verdict.difference, 2) + _interval(verdict.interval),
+            _interval(verdict.bootstrap_interval).strip() or "–",
+            "–" if verdict.trainings_needed is None else str(verdict.trainings_needed),
+        )
+        lines.append(" | ".join(cell.replace("|", "\\|") for cell in cells))
     return "".join(f"| {line} |\n" for line in lines)
 
 
@@ -153,6 +190,21 @@ def _row(arm: dict[str, Any], dataset_id: str, dataset: str, trained: Sequence[T
     )
 
 
+def _units(arm: str, dataset_id: str, trained: Sequence[Trained]) -> list[float]:
+    """The accuracies of an arm that are independent of each other.
+
+    Those of its architectures, each the mean over its seeds; of an arm of one architecture, of its seeds.
+    """
+    by_architecture: dict[str, list[float]] = {}
+    for training, _, evaluation in trained:
+        if evaluation is not None and (training.arm, training.dataset_id) == (arm, dataset_id):
+            architecture = training.genotype_id or training.reference or ""
+            by_architecture.setdefault(architecture, []).append(evaluation.test_accuracy)
+    if len(by_architecture) == 1:
+        return next(iter(by_architecture.values()))
+    return [mean(accuracies) for accuracies in by_architecture.values()]
+
+
 def _front(session: Session, experiment: Experiment, trained: Sequence[Trained]) -> list[FrontPoint]:
     """Architectures that are trained on both data sets, and which of them nothing beats."""
     accuracies: dict[tuple[str, str | None, str | None], dict[str, list[float]]] = {}
@@ -195,7 +247,10 @@ def _draw_arms(axes: Any, figures: TableOut, trained: Sequence[Trained], colours
             axes.errorbar(
                 place + 0.15, mean(accuracies), _deviation(accuracies) or 0.0, fmt="s", color=colours[name]
             )
-    axes.set_xticks(range(len(by_arm)), list(by_arm), rotation=20, ha="right")
+    first = next(iter(by_arm))
+    verdicts = {v.arm: f"{v.verdict}\nbeside {first}" for v in figures.verdicts if v.other == first}
+    labels = [f"{name}\n{verdicts[name]}" if name in verdicts else name for name in by_arm]
+    axes.set_xticks(range(len(by_arm)), labels, rotation=20, ha="right")
     axes.set_ylabel(f"accuracy on {figures.items[0].dataset} (%), and mean ± SD")
 
 
@@ -220,6 +275,10 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _deviation(values: Sequence[float]) -> float | None:
     return stdev(values) if len(values) > 1 else None
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f" [{interval[0]:+.2f}, {interval[1]:+.2f}]"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from app.experiments.verdicts import VerdictOut
 from app.generation.schemas import DEFAULT_GAMMA, BetweenIn, DrawIn, Gamma, GenerateIn, NearIn, StartOut
 from app.jobs.schemas import Seeds
 from app.jobs.tables import JobStatus
@@ -268,6 +269,7 @@ class TableRow(BaseModel):
     mean_last_accuracy: float | None = Field(description="Of the last epochs.")
     mean_selected_accuracy: float | None = Field(description="Of the epochs that are best by validation.")
     search_hours: float | None
+    verdicts: str = Field("", description="The arm beside each of those before it, in words.")
 
 
 class FrontPoint(BaseModel):
@@ -288,6 +290,7 @@ class TableOut(BaseModel):
     experiment_id: str
     status: JobStatus
     items: list[TableRow]
+    verdicts: list[VerdictOut] = Field(description="Every pair of arms on every data set.")
     failures: list[dict[str, Any]] = Field(description="Trainings that failed, with their problems.")
     front: list[FrontPoint] | None = Field(
         description="With two data sets: accuracy on one against the other."

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -70,12 +71,24 @@ def test_one_request_trains_every_arm_and_answers_with_the_paper_table(
     assert [row["search_hours"] for row in table["items"]] == [0, 0, None, 0]
     assert (table["failures"], table["front"]) == ([], None)
     markdown = service.client.get(job["links"]["table"], params={"format": "markdown"}).text
-    assert markdown.count("\n") == 6
+    assert markdown.count("\n") == 6 + 1 + 2 + 6  # the arms, and every pair of them
+    pairs = [(verdict["arm"], verdict["other"]) for verdict in table["verdicts"]]
+    assert pairs == [
+        (arm, other) for other, arm in itertools.combinations([row["arm"] for row in table["items"]], 2)
+    ]
+    told = table["verdicts"][0]
+    assert told["difference"] == pytest.approx(
+        table["items"][1]["mean_accuracy"] - table["items"][0]["mean_accuracy"]
+    )
+    assert told["interval"][0] < told["difference"] < told["interval"][1]
+    alone = table["verdicts"][-1]  # of two arms with one training each
+    assert (alone["verdict"], alone["interval"], alone["trainings_needed"]) == ("cannot tell", None, None)
     assert "| near digits 0.1 | digits | 2 |" in markdown
     rows = list(
         csv.DictReader(io.StringIO(service.client.get(job["links"]["table"], params={"format": "csv"}).text))
     )
     assert [row["arm"] for row in rows] == [row["arm"] for row in table["items"]]
+    assert rows[1]["verdicts"].split(" ")[0] in ("better", "worse", "cannot")
     picture = service.client.get(f"{job['links']['experiment']}/picture", params={"format": "png"})
     assert picture.content.startswith(b"\x89PNG")
     assert service.get("/v1/experiments")["items"][0]["id"] == shown["id"]
