@@ -8,12 +8,15 @@ import multiprocessing
 import os
 import resource
 import signal
+import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import DupFd
 from pathlib import Path
+from types import ModuleType
 from typing import IO, Any, TypeVar
 
 T = TypeVar("T")
@@ -24,6 +27,8 @@ _context.set_forkserver_preload(["app.datasets.reading"])
 
 _turns = threading.BoundedSemaphore(max(1, os.cpu_count() or 1))
 """Children that work at a time: one for each core."""
+
+_starting = threading.Lock()
 
 
 class Died(RuntimeError):
@@ -68,7 +73,8 @@ def call(function: Callable[..., T], *arguments: Any, seconds: float, memory_byt
     receiver, sender = _context.Pipe(duplex=False)
     with _turns, receiver, tempfile.TemporaryDirectory() as scratch:
         process = _context.Process(target=_answer, args=(sender, scratch, memory_bytes, function, arguments))
-        process.start()
+        with _without_program():
+            process.start()
         sender.close()
         try:
             if not receiver.poll(seconds):
@@ -84,6 +90,18 @@ def call(function: Callable[..., T], *arguments: Any, seconds: float, memory_byt
         raise error
     result: T = value
     return result
+
+
+@contextmanager
+def _without_program() -> Iterator[None]:
+    """Hides the program that runs, which a child would otherwise import, and so run once more."""
+    with _starting:
+        program = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = program
 
 
 def _answer(

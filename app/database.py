@@ -38,6 +38,10 @@ MEND = "vgae-nas migrate"
 """The command that brings a schema to head."""
 
 
+POOL: dict[str, int] = {"pool_size": 10, "max_overflow": 10, "pool_timeout": 15}
+"""Connections of a process: kept, more at once, and seconds that a request waits for one."""
+
+
 class SchemaError(RuntimeError):
     """The database's schema is not the one that this code needs."""
 
@@ -203,14 +207,14 @@ def _json(value: Any) -> str:
 
 
 def _server(url: str) -> Engine:
-    return create_engine(url, pool_pre_ping=True, json_serializer=_json)
+    return create_engine(url, pool_pre_ping=True, json_serializer=_json, **POOL)
 
 
 def _sqlite(url: str) -> Engine:
     path = make_url(url).database
     if path and path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": 60.0}, json_serializer=_json)
+    engine = create_engine(url, connect_args={"timeout": 60.0}, json_serializer=_json, **POOL)
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:

@@ -108,8 +108,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 def _add_probes(app: FastAPI) -> None:
     @app.get("/healthz", tags=["probes"])
-    def healthz() -> Health:
-        """Tells that the process answers."""
+    async def healthz() -> Health:
+        """Tells that the process answers; waits for no thread and no connection."""
         return Health(status="ok")
 
     @app.get("/readyz", tags=["probes"])

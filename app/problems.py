@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 logger = logging.getLogger(__name__)
@@ -52,8 +53,8 @@ class Problem(Exception):
 
     def __init__(self, detail: str, errors: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(detail)
-        self.detail = detail
-        self.errors = [FieldError(field=field, detail=text) for field, text in errors]
+        self.detail = _printable(detail)
+        self.errors = [FieldError(field=_printable(field), detail=_printable(text)) for field, text in errors]
 
     def body(self) -> ProblemBody:
         """The problem in the form in which it is sent, and in which a failed job keeps it."""
@@ -160,6 +161,11 @@ def install(app: FastAPI) -> None:
     def on_unstorable(_request: Request, error: DataError) -> JSONResponse:
         return response(InvalidRequest(f"a value cannot be stored: {error.orig}"))
 
+    @app.exception_handler(UnicodeEncodeError)
+    def on_no_text(_request: Request, error: UnicodeEncodeError) -> JSONResponse:
+        character = ascii(error.object[error.start])
+        return response(InvalidRequest(f"the request holds {character}, half of a surrogate pair: no text"))
+
     @app.exception_handler(HTTPException)
     def on_http(request: Request, error: HTTPException) -> JSONResponse:
         kind = _BY_STATUS.get(error.status_code)
@@ -174,10 +180,19 @@ def install(app: FastAPI) -> None:
         logger.error("database: %s", error)
         return response(Unavailable("the database does not answer; try again in a few seconds"))
 
+    @app.exception_handler(PoolTimeout)
+    def on_full_pool(_request: Request, _error: PoolTimeout) -> JSONResponse:
+        return response(Unavailable("too many requests wait for the database; try again in a few seconds"))
+
     @app.exception_handler(Exception)
     def on_bug(request: Request, error: Exception) -> JSONResponse:
         logger.error("%s %s", request.method, request.url.path, exc_info=error)
         return response(Problem("this is a fault of the service, not of the request; it was logged"))
+
+
+def _printable(text: str) -> str:
+    """A text without halves of surrogate pairs, which a client can send and no answer can hold."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _path(location: Sequence[Any], prefix: str) -> str:

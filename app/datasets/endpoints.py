@@ -17,8 +17,9 @@ from app.jobs.schemas import JobOut
 from app.jobs.starter import StarterIn
 from app.pages import Cursor, Limit, Page, paginate
 from app.problems import InvalidRequest, UnsupportedMediaType, from_validation
+from app.routes import Route
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=Route)
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -250,7 +250,11 @@ def below(root: Path, name: str) -> Path:
     Raises:
         DataError: the name leads out of it.
     """
-    path = (root / name).resolve()
+    try:
+        path = (root / name).resolve()
+        path.exists()
+    except (OSError, ValueError) as error:  # too long, or a character that no name can have
+        raise DataError(f"is no possible path: {getattr(error, 'strerror', None) or error}") from None
     if not path.is_relative_to(root.resolve()):
         raise DataError("must lie below the data root")
     return path

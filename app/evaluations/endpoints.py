@@ -7,8 +7,9 @@ from fastapi import APIRouter, Response
 from app.dependencies import Reading
 from app.evaluations import picture, service
 from app.evaluations.schemas import EvaluationFull
+from app.routes import Route
 
-router = APIRouter(prefix="/v1/evaluations", tags=["evaluations"])
+router = APIRouter(prefix="/v1/evaluations", tags=["evaluations"], route_class=Route)
 
 PICTURES = {"svg": "image/svg+xml", "png": "image/png"}
 

@@ -32,8 +32,8 @@ def confusion(evaluation: Evaluation, form: Literal["svg", "png"]) -> bytes:
     figure.colorbar(image, label="Share of the class's test images")
     if len(names) <= NAMED:
         shown = [name if len(name) <= 20 else f"{name[:19]}…" for name in names]
-        axes.set_xticks(range(len(names)), shown, rotation=90)
-        axes.set_yticks(range(len(names)), shown)
+        axes.set_xticks(range(len(names)), shown, rotation=90, parse_math=False)
+        axes.set_yticks(range(len(names)), shown, parse_math=False)
     if len(names) <= NUMBERED:
         for row, column in zip(*counts.nonzero(), strict=True):
             colour = "white" if shares[row, column] > 0.5 else "black"

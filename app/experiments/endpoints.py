@@ -12,8 +12,9 @@ from app.jobs.schemas import JobOut
 from app.jobs.starter import StarterIn
 from app.jobs.tables import Job
 from app.pages import Cursor, Limit, Page, paginate
+from app.routes import Route
 
-router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
+router = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=Route)
 
 PICTURES = {"svg": "image/svg+xml", "png": "image/png"}
 

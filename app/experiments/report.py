@@ -101,7 +101,7 @@ def markdown(figures: TableOut) -> str:
             "mean_selected_accuracy": _number(row.mean_selected_accuracy, 2),
             "search_hours": _number(row.search_hours, 2),
         }
-        lines.append(" | ".join(cells[name].replace("|", "\\|") for name in HEADINGS))
+        lines.append(" | ".join(_cell(cells[name]) for name in HEADINGS))
     table = "".join(f"| {line} |\n" for line in lines)
     return f"{table}\n{_verdicts(figures.verdicts)}" if figures.verdicts else table
 
@@ -120,7 +120,7 @@ def _verdicts(verdicts: Sequence[VerdictOut]) -> str:
             _interval(verdict.bootstrap_interval).strip() or "–",
             "–" if verdict.trainings_needed is None else str(verdict.trainings_needed),
         )
-        lines.append(" | ".join(cell.replace("|", "\\|") for cell in cells))
+        lines.append(" | ".join(map(_cell, cells)))
     return "".join(f"| {line} |\n" for line in lines)
 
 
@@ -129,8 +129,23 @@ def comma_separated(figures: TableOut) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, list(TableRow.model_fields))
     writer.writeheader()
-    writer.writerows(row.model_dump() for row in figures.items)
+    for row in figures.items:
+        writer.writerow({name: _no_formula(value) for name, value in row.model_dump().items()})
     return out.getvalue()
+
+
+def _cell(text: str) -> str:
+    """A text as a cell of a Markdown table, whose lines and bars are its own."""
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def _no_formula(value: Any) -> Any:
+    """A value as a cell of a CSV file; what a spreadsheet would run as a formula is quoted as text."""
+    return (
+        f"'{value}"
+        if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+        else value
+    )
 
 
 def picture(session: Session, experiment_id: str, form: Literal["svg", "png"]) -> bytes:
@@ -250,7 +265,7 @@ def _draw_arms(axes: Any, figures: TableOut, trained: Sequence[Trained], colours
     first = next(iter(by_arm))
     verdicts = {v.arm: f"{v.verdict}\nbeside {first}" for v in figures.verdicts if v.other == first}
     labels = [f"{name}\n{verdicts[name]}" if name in verdicts else name for name in by_arm]
-    axes.set_xticks(range(len(by_arm)), labels, rotation=20, ha="right")
+    axes.set_xticks(range(len(by_arm)), labels, rotation=20, ha="right", parse_math=False)
     axes.set_ylabel(f"accuracy on {figures.items[0].dataset} (%), and mean ± SD")
 
 
@@ -259,7 +274,7 @@ def _draw_front(axes: Any, figures: TableOut, colours: dict[str, str]) -> None:
     for name, colour in colours.items():
         ours = [point for point in points if point.arm == name]
         x, y = [p.first_accuracy for p in ours], [p.second_accuracy for p in ours]
-        axes.scatter(x, y, color=colour, label=name)
+        axes.scatter(x, y, color=colour, label=name.replace("$", r"\$"))
     best = sorted((p.first_accuracy, p.second_accuracy) for p in points if p.pareto)
     axes.plot([x for x, _ in best], [y for _, y in best], color="#444444", linewidth=1, label="front")
     names = list(dict.fromkeys(row.dataset for row in figures.items))

@@ -72,7 +72,7 @@ class _Generated(_Arm, DrawIn):
 
 
 class RandomArm(_Generated):
-    """An arm of architectures drawn uniformly from the box that the members of the latent space span."""
+    """An arm of architectures drawn uniformly from the box of the latent space."""
 
     kind: Literal["random"]
 

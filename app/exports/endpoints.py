@@ -10,8 +10,9 @@ from app.exports import service
 from app.exports.schemas import ExportIn
 from app.jobs.schemas import JobOut
 from app.jobs.starter import Starter, StarterIn
+from app.routes import Route
 
-router = APIRouter(prefix="/v1", tags=["genotypes"])
+router = APIRouter(prefix="/v1", tags=["genotypes"], route_class=Route)
 
 
 def _file(media_type: str) -> dict[str, Any]:

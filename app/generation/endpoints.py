@@ -8,8 +8,9 @@ from pydantic_core import to_json
 from app.dependencies import ArtifactsIn, DatabaseIn, SettingsIn
 from app.generation import service
 from app.generation.schemas import GenerateIn, GenerateOut
+from app.routes import Route
 
-router = APIRouter(prefix="/v1/latent-spaces", tags=["latent spaces"])
+router = APIRouter(prefix="/v1/latent-spaces", tags=["latent spaces"], route_class=Route)
 
 
 @router.post("/generate", response_model=GenerateOut)

@@ -74,6 +74,9 @@ class ConstraintsIn(BaseModel):
     operations: dict[str, RangeIn] = Field(
         {}, description="By operation: how many edges of both cells have it."
     )
+    edits: RangeIn = Field(
+        RangeIn(), description="Edges that differ from the start's genotype; needs a start that has one."
+    )
     network: NetworkIn = NetworkIn()
 
 
@@ -81,7 +84,7 @@ DEFAULT_GAMMA = 0.1
 """Gamma of requests that give none: the distance from a point at which architectures are drawn."""
 
 Gamma = Annotated[
-    float, Field(ge=0, le=1, description="How far from the point, as a share of the box that members span.")
+    float, Field(ge=0, le=1, description="How far from the point, as a share of the space's box.")
 ]
 
 
@@ -107,7 +110,7 @@ class GenerateIn(DrawIn):
     near: NearIn | None = None
     between: BetweenIn | None = None
     random: Literal["uniform", "prior"] | None = Field(
-        None, description="Uniform over the box that the members span, or standard normal."
+        None, description="Uniform over the box of the space, or standard normal."
     )
     for_dataset: str | None = Field(
         None, description="A data set; the start is the best point of the nearest one that has any."
@@ -122,6 +125,9 @@ class GenerateIn(DrawIn):
             raise ValueError("give exactly one of near, between, random and for_dataset")
         if self.random is not None and "gamma" in self.model_fields_set:
             raise ValueError("gamma does not go with random")
+        limits = self.constraints.edits if self.constraints is not None else RangeIn()
+        if self.random is not None and limits != RangeIn():
+            raise ValueError("edits do not go with random, which has no start")
         return self
 
 
@@ -156,6 +162,15 @@ class StartOut(BaseModel):
     nearest: NearestOut | None = None
 
 
+class EditsOut(BaseModel):
+    """How near generated architectures are to their start, in edges that differ."""
+
+    mean: float
+    min: int
+    max: int
+    counts: dict[int, int] = Field(description="Architectures by the number of their edits.")
+
+
 class GenerateOut(BaseModel):
     """New architectures."""
 
@@ -169,6 +184,9 @@ class GenerateOut(BaseModel):
     )
     rejected_by_constraints: int
     repaired: int = Field(description="Whose scores were no legal genotype as they stood.")
+    edits: EditsOut | None = Field(
+        description="How near the items are to their start; each item's `source` has its own number."
+    )
     seconds: float
     note: str | None = Field(None, description="Why there are fewer items than asked for, if there are.")
     warnings: list[str] = Field(description="What was chosen or assumed for this request.")

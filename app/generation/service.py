@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
+from torch import Tensor
 
 from app.artifacts import Artifacts
 from app.database import Database, new_ids, now
 from app.datasets.neighbors import neighbors
 from app.generation import starts
-from app.generation.schemas import ConstraintsIn, GenerateIn, GenerateOut, RangeIn, StartOut
+from app.generation.schemas import ConstraintsIn, EditsOut, GenerateIn, GenerateOut, RangeIn, StartOut
 from app.genotypes import ranking
 from app.genotypes import service as genotypes
 from app.genotypes.schemas import GenotypeOut
@@ -117,7 +118,7 @@ def draft(
         draws = {"uniform": generation.uniform, "prior": generation.prior}
         draw = draws[start.shown.kind](space.box, generator)
     generated = generation.generate(
-        space.net, draw, request.count, space.members, constraints, request.unique
+        space.net, draw, request.count, space.members, constraints, request.unique, start.genotypes
     )
     rows = _rows(space, generated, start.shown, gamma, request)
     answer = GenerateOut(
@@ -129,21 +130,13 @@ def draft(
         duplicates=generated.duplicates,
         rejected_by_constraints=generated.rejected,
         repaired=generated.repaired,
+        edits=_edits(generated.edits),
         seconds=0.0,
         note=_note(len(rows), generated, request),
-        warnings=[*start.warnings, *_warnings(space)],
+        warnings=list(start.warnings),
         items=[],
     )
     return Draft(answer, rows)
-
-
-def _warnings(space: OpenSpace) -> list[str]:
-    if space.spanned_by_members:
-        return []
-    return [
-        f"the ready space has {len(space.genotype_ids)} known genotypes, too few to span the box that is "
-        "drawn from; it is that of random genotypes until two are registered, published or searched"
-    ]
 
 
 def _constraints(asked: ConstraintsIn | None, space: SearchSpace) -> Constraints | None:
@@ -159,6 +152,7 @@ def _constraints(asked: ConstraintsIn | None, space: SearchSpace) -> Constraints
         _range(asked.macs),
         _range(asked.depth),
         {name: _range(allowed) for name, allowed in asked.operations.items()},
+        _range(asked.edits),
         NetworkShape(**asked.network.model_dump()),
     )
     try:
@@ -169,6 +163,15 @@ def _constraints(asked: ConstraintsIn | None, space: SearchSpace) -> Constraints
     except ConstraintError as error:
         raise InvalidRequest.of(f"constraints.{error.field}", error.detail) from None
     return constraints
+
+
+def _edits(numbers: Tensor | None) -> EditsOut | None:
+    """The distribution of edits; `None` where nothing was drawn from a start."""
+    if numbers is None or len(numbers) == 0:
+        return None
+    counts = {number: count for number, count in enumerate(numbers.bincount().tolist()) if count}
+    mean = round(float(numbers.double().mean()), 4)
+    return EditsOut(mean=mean, min=min(counts), max=max(counts), counts=counts)
 
 
 def _range(asked: RangeIn) -> Range:
@@ -227,6 +230,9 @@ def _sources(
     if generated.sample.directions is not None:
         for source, up in zip(sources, (generated.sample.directions > 0).flatten(1).tolist(), strict=True):
             source["direction"] = "".join("+" if sign else "-" for sign in up)
+    if generated.edits is not None:
+        for source, number in zip(sources, generated.edits.tolist(), strict=True):
+            source["edits"] = number
     if start.weights is not None and generated.sample.points is not None:
         for source, place in zip(sources, generated.sample.points.tolist(), strict=True):
             source["weights"] = start.weights[place]

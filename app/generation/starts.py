@@ -17,6 +17,8 @@ from app.genotypes import service as genotypes
 from app.latent_spaces.opened import OpenSpace
 from app.problems import InvalidRequest
 from models.generation import generate as generation
+from models.genotypes.genotype import to_tensor
+from models.latent_spaces.vgae import decode
 
 NEAR_CHANCE = 0.1
 """Share of the way from chance to 100 % below which an accuracy is near chance."""
@@ -29,11 +31,13 @@ class Start:
     Args:
         shown: as the client sees it.
         points: `[points, nodes, latent dimension]`; `None` for a random start.
+        genotypes: those of the points, in the form of `genotype.to_tensor`; `None` for a random start.
         warnings: sentences on what was chosen or doubted.
     """
 
     shown: StartOut
     points: Tensor | None = None
+    genotypes: Tensor | None = None
     warnings: Sequence[str] = ()
 
 
@@ -70,12 +74,13 @@ def find(session: Session, space: OpenSpace, request: GenerateIn, around: Around
         return _between(session, space, request.between)
     if around is not None:
         nearest, dataset = _nearest(around)
-        shown, point = _best(session, space, dataset.id, "for_dataset")
-        doubts = _doubts(around, nearest, dataset, shown)
-        return Start(StartOut(kind="near", points=[shown], nearest=nearest), point[None], doubts)
+        point = _best(session, space, dataset.id, "for_dataset")
+        doubts = _doubts(around, nearest, dataset, point.shown)
+        shown = StartOut(kind="near", points=[point.shown], nearest=nearest)
+        return Start(shown, point.latent[None], point.genotype, doubts)
     assert request.near is not None
-    shown, point = _near(session, space, request.near)
-    return Start(StartOut(kind="near", points=[shown]), point[None])
+    point = _near(session, space, request.near)
+    return Start(StartOut(kind="near", points=[point.shown]), point.latent[None], point.genotype)
 
 
 def _between(session: Session, space: OpenSpace, between: BetweenIn) -> Start:
@@ -89,25 +94,42 @@ def _between(session: Session, space: OpenSpace, between: BetweenIn) -> Start:
     else:
         weights = torch.tensor([between.weights or [1.0] * len(ends)])
     weights = weights / weights.sum(1, keepdim=True)
-    points = generation.between(torch.stack([point for _, point in ends]), weights)
+    points = generation.between(torch.stack([end.latent for end in ends]), weights)
     shown = StartOut(
         kind="between",
-        points=[shown for shown, _ in ends],
+        points=[end.shown for end in ends],
         weights=[[round(weight, 6) for weight in row] for row in weights.tolist()],
     )
-    return Start(shown, points)
+    # no genotype lies between two others; what is decoded there is the start
+    return Start(shown, points, decode(space.net, points))
 
 
-def _near(session: Session, space: OpenSpace, near: NearIn) -> tuple[PointOut, Tensor]:
+@dataclass(frozen=True)
+class _Point:
+    """A genotype as a start.
+
+    Args:
+        shown: as the client sees it.
+        latent: `[nodes, latent dimension]`.
+        genotype: `[1, …]` in the form of `genotype.to_tensor`.
+    """
+
+    shown: PointOut
+    latent: Tensor
+    genotype: Tensor
+
+
+def _near(session: Session, space: OpenSpace, near: NearIn) -> _Point:
     if near.dataset_id is not None:
         return _best(session, space, near.dataset_id, "near.dataset_id")
     assert near.genotype_id is not None
     row = genotypes.get(session, near.genotype_id, "near.genotype_id")
-    point, member = space.latent_of(row, "near.genotype_id")
-    return PointOut(genotype_id=row.id, member=member), point
+    latent, member = space.latent_of(row, "near.genotype_id")
+    shown = PointOut(genotype_id=row.id, member=member)
+    return _Point(shown, latent, to_tensor([genotypes.discrete(row)], space.space))
 
 
-def _best(session: Session, space: OpenSpace, dataset_id: str, field: str) -> tuple[PointOut, Tensor]:
+def _best(session: Session, space: OpenSpace, dataset_id: str, field: str) -> _Point:
     dataset = datasets.get(session, dataset_id, field)
     best = ranking.best_point(session, space.space.name, dataset.id)
     if best is None:
@@ -117,7 +139,7 @@ def _best(session: Session, space: OpenSpace, dataset_id: str, field: str) -> tu
             "and so no best point; search on it, train on it, or register a genotype with an evaluation",
         )
     row, evaluation = best
-    point, member = space.latent_of(row, field)
+    latent, member = space.latent_of(row, field)
     shown = PointOut(
         dataset_id=dataset_id,
         genotype_id=row.id,
@@ -125,7 +147,7 @@ def _best(session: Session, space: OpenSpace, dataset_id: str, field: str) -> tu
         evaluation_kind=evaluation.kind,
         member=member,
     )
-    return shown, point
+    return _Point(shown, latent, to_tensor([genotypes.discrete(row)], space.space))
 
 
 def _nearest(around: Around) -> tuple[NearestOut, Dataset]:

@@ -21,9 +21,10 @@ from app.genotypes.schemas import (
 )
 from app.genotypes.tables import Genotype, Origin
 from app.pages import Cursor, Limit, Page, paginate
+from app.routes import Route
 from models.genotypes.search_space import CELLS, SEARCH_SPACES
 
-router = APIRouter(prefix="/v1", tags=["genotypes"])
+router = APIRouter(prefix="/v1", tags=["genotypes"], route_class=Route)
 
 
 @router.get("/search-spaces")

@@ -17,8 +17,9 @@ from app.jobs.starter import StarterIn
 from app.jobs.tables import Job, JobKind, JobStatus
 from app.pages import Cursor, Limit, Page, paginate
 from app.problems import InvalidRequest
+from app.routes import Route
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
 
 POLL_SECONDS = 0.5
 """Seconds between two looks for new events of a job that a client follows."""

@@ -20,8 +20,9 @@ from app.latent_spaces.schemas import (
 )
 from app.latent_spaces.tables import LatentSpace
 from app.pages import Cursor, Limit, Page, paginate
+from app.routes import Route
 
-router = APIRouter(prefix="/v1/latent-spaces", tags=["latent spaces"])
+router = APIRouter(prefix="/v1/latent-spaces", tags=["latent spaces"], route_class=Route)
 
 MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
 

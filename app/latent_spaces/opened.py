@@ -21,7 +21,7 @@ from models.genotypes import graph as graphs
 from models.genotypes.search_space import SEARCH_SPACES, SearchSpace
 from models.latent_spaces import ready
 from models.latent_spaces.stored import load_weights
-from models.latent_spaces.vgae import VGAE, LatentRecipe, encode
+from models.latent_spaces.vgae import VGAE, LatentRecipe, encode, spanning
 
 KEPT = 16
 """The number of spaces that are held in memory, the last used ones."""
@@ -41,8 +41,8 @@ class OpenSpace:
         genotype_ids: the members, in their order.
         members: their genotypes, int64 in the form of `genotype.to_tensor`.
         latents: their means, `[members, nodes, latent dimension]`.
-        box: latents of which the smallest and largest coordinates span the box of equation 8: those of the
-            members, or in a ready space with fewer than two, the corners that it came with.
+        box: latents of which the smallest and largest coordinates span the box of equation 8, as
+            `models.latent_spaces.vgae.spanning` gives them.
     """
 
     row: LatentSpace
@@ -52,11 +52,6 @@ class OpenSpace:
     members: Tensor
     latents: Tensor
     box: Tensor
-
-    @property
-    def spanned_by_members(self) -> bool:
-        """Whether the box is that of the members."""
-        return self.box is self.latents
 
     def encode(self, rows: Sequence[Genotype], field: str) -> Tensor:
         """The means of genotypes, `[genotypes, nodes, latent dimension]`, without training.
@@ -178,12 +173,16 @@ def _load(session: Session, row: LatentSpace, artifacts: Artifacts) -> OpenSpace
     members = genotypes.get_many(session, ids, "genotype_ids")
     tensor = forms.to_tensor([genotypes.discrete(member) for member in members], space)
     if row.shipped:
-        net, corners = ready.load(space)
-        latents = encode(net, graph_of(members, row)) if members else corners[:0]
-        return OpenSpace(row, space, net, ids, tensor, latents, latents if len(ids) > 1 else corners)
+        net = ready.load(space)
+        latents = (
+            encode(net, graph_of(members, row))
+            if members
+            else torch.empty(0, space.nodes, net.recipe.latent_dimension)
+        )
+        return OpenSpace(row, space, net, ids, tensor, latents, spanning(net, latents))
     assert row.artifact_key is not None
     net = VGAE(space, LatentRecipe(**row.settings))
     load_weights(net, artifacts.get_tensors(row.artifact_key))
     query = select(LatentMember.mu).where(LatentMember.latent_space_id == row.id)
     latents = from_bytes(list(session.scalars(query.order_by(LatentMember.position))), space.nodes)
-    return OpenSpace(row, space, net, ids, tensor, latents, latents)
+    return OpenSpace(row, space, net, ids, tensor, latents, spanning(net, latents))

@@ -6,11 +6,12 @@ from app.dependencies import Reading, Writing
 from app.jobs.schemas import JobsOut
 from app.jobs.starter import StarterIn
 from app.pages import Cursor, Limit, Page, paginate
+from app.routes import Route
 from app.searches import service
 from app.searches.schemas import SearchIn, SearchOut
 from app.searches.tables import Search
 
-router = APIRouter(prefix="/v1/searches", tags=["searches"])
+router = APIRouter(prefix="/v1/searches", tags=["searches"], route_class=Route)
 
 
 @router.post("", status_code=202)

@@ -6,11 +6,12 @@ from app.dependencies import ArtifactsIn, Reading, SettingsIn, Writing
 from app.jobs.schemas import JobsOut
 from app.jobs.starter import StarterIn
 from app.pages import Cursor, Limit, Page, paginate
+from app.routes import Route
 from app.trainings import service
 from app.trainings.schemas import TrainingIn, TrainingOut
 from app.trainings.tables import Training
 
-router = APIRouter(prefix="/v1", tags=["trainings"])
+router = APIRouter(prefix="/v1", tags=["trainings"], route_class=Route)
 
 
 @router.post("/trainings", status_code=202)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from models.genotypes.constraints import Constraints
+from models.genotypes.genotype import edits
 from models.genotypes.search_space import SearchSpace
 from models.latent_spaces.vgae import VGAE, decode_and_repair
 
@@ -120,6 +121,7 @@ class Generated:
         duplicates: of those within limits, the ones whose genotype an earlier one or a member has.
         rejected: drawn but not within limits.
         repaired: whose scores were no legal genotype as they stood.
+        edits: int64 `[genotypes]`, the edges that each has and its start has not; `None` without a start.
     """
 
     genotypes: Tensor
@@ -128,10 +130,17 @@ class Generated:
     duplicates: int
     rejected: int
     repaired: int
+    edits: Tensor | None = None
 
 
 def generate(
-    net: VGAE, draw: Draw, count: int, known: Tensor, constraints: Constraints | None, unique: bool
+    net: VGAE,
+    draw: Draw,
+    count: int,
+    known: Tensor,
+    constraints: Constraints | None,
+    unique: bool,
+    starts: Tensor | None = None,
 ) -> Generated:
     """Decodes latents until there are enough genotypes, or until more draws find no more.
 
@@ -142,6 +151,7 @@ def generate(
         known: the members' genotypes, which are no news.
         constraints: limits that genotypes must keep; `None` for none.
         unique: leaves out what an earlier one or a member has already.
+        starts: the genotypes of the points that latents are drawn around, if they are.
     """
     space, most = net.space, max(FEWEST_DRAWS, DRAWS_PER_GENOTYPE * count)
     picky = unique or constraints is not None
@@ -158,13 +168,14 @@ def generate(
         genotypes, repaired = torch.cat([genotypes, decoded]), torch.cat([repaired, mended])
         fits = torch.ones(len(genotypes), dtype=torch.bool)
         if constraints is not None:
-            fits = constraints.met_by(genotypes, space)
+            fits = constraints.met_by(genotypes, space, _starts_of(samples, starts))
         new = _first_seen(genotypes, known, fits, space)
         before, kept = len(kept), (fits & new if unique else fits).nonzero().flatten()[:count]
         exhausted = len(samples) > 1 and len(kept) == before
         if len(kept) == count or len(genotypes) >= most or exhausted or not picky:
             break
     sampled = int(kept[-1]) + 1 if len(kept) == count else len(genotypes)
+    from_starts = _starts_of(samples, starts)
     return Generated(
         genotypes[kept],
         _join(samples).select(kept),
@@ -172,7 +183,14 @@ def generate(
         duplicates=int((fits & ~new)[:sampled].sum()),
         rejected=int((~fits)[:sampled].sum()),
         repaired=int(repaired[:sampled].sum()),
+        edits=edits(genotypes[kept], from_starts[kept]) if from_starts is not None else None,
     )
+
+
+def _starts_of(samples: list[Sample], starts: Tensor | None) -> Tensor | None:
+    """The genotype from which each latent was drawn."""
+    points = [sample.points for sample in samples if sample.points is not None]
+    return starts[torch.cat(points)] if starts is not None and points else None
 
 
 def pack(genotypes: Tensor, space: SearchSpace) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from models.genotypes.genotype import edits
 from models.genotypes.search_space import CELLS, SearchSpace
 from models.genotypes.size import (
     STANDARD_NETWORK,
@@ -63,6 +64,7 @@ class Constraints:
         parameters, macs: of the network of `shape`.
         depth: operations on the longest path through a cell, the larger of both.
         operations: by name, the count in both cells together.
+        edits: of each genotype from its start, as `genotype.edits` counts them.
         shape: the network of which parameters and multiply-accumulates are counted.
     """
 
@@ -70,15 +72,27 @@ class Constraints:
     macs: Range = Range()
     depth: Range = Range()
     operations: Mapping[str, Range] = field(default_factory=dict)
+    edits: Range = Range()
     shape: NetworkShape = STANDARD_NETWORK
 
-    def met_by(self, genotypes: Tensor, space: SearchSpace) -> Tensor:
-        """Boolean `[batch]`: which genotypes, in the form of `genotype.to_tensor`, keep to all of it."""
+    def met_by(self, genotypes: Tensor, space: SearchSpace, starts: Tensor | None = None) -> Tensor:
+        """Which genotypes keep to all of it.
+
+        Args:
+            genotypes: in the form of `genotype.to_tensor`.
+            space: their search space.
+            starts: the genotype from which each was drawn; `None` where there is none, and no edit counts.
+
+        Returns:
+            boolean `[batch]`.
+        """
         met = self.parameters.holds(count_parameters(genotypes, space, self.shape))
         met &= self.macs.holds(count_macs(genotypes, space, self.shape))
         met &= self.depth.holds(depth(genotypes, space))
         for name, allowed in self.operations.items():
             met &= allowed.holds((genotypes[..., 0] == space.operation(name)).sum((1, 2, 3)))
+        if starts is not None:
+            met &= self.edits.holds(edits(genotypes, starts))
         return met
 
     def require_possible(self, space: SearchSpace) -> None:
@@ -87,6 +101,7 @@ class Constraints:
         self.macs.require_within("macs", *mac_costs(space, self.shape).bounds(space))
         self.depth.require_within("depth", 1, space.intermediates)
         edges = len(CELLS) * space.intermediates * space.predecessors
+        self.edits.require_within("edits", 0, edges)
         for name, allowed in self.operations.items():
             if name not in space.operations or name == "none":
                 names = ", ".join(space.operations[index] for index in space.choices)

@@ -220,6 +220,21 @@ def random_tensor(count: int, space: SearchSpace, generator: torch.Generator) ->
     return torch.stack([choices[picks], predecessors], dim=-1)
 
 
+def edits(genotypes: Tensor, starts: Tensor) -> Tensor:
+    """How many edges of each genotype its start has not: an edge is an operation on a predecessor.
+
+    Args:
+        genotypes: int64 `[batch, cell, node, slot, 2]`, in the form of `to_tensor`.
+        starts: of the same shape.
+
+    Returns:
+        int64 `[batch]`, from 0 to the number of edges.
+    """
+    ours, theirs = genotypes[..., :, None, :], starts[..., None, :, :]  # [batch, cell, node, slot, slot, 2]
+    kept = (ours == theirs).all(-1).any(-1)
+    return (~kept).flatten(1).sum(1)
+
+
 def legal_predecessors(space: SearchSpace) -> Tensor:
     """Boolean `[node, predecessor]`: which earlier nodes an intermediate node can take."""
     width = space.inputs + space.intermediates - 1

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
 from models.genotypes.genotype import random_tensor
 from models.genotypes.graph import from_tensor
@@ -26,14 +25,11 @@ from models.latent_spaces.vgae import DEFAULT_SEED, PRESETS, VGAE, LatentRecipe,
 
 FOLDER = Path(__file__).parent / "ready_spaces"
 
-RECIPE = replace(PRESETS["default"], max_epochs=10_000, early_end=False)
+RECIPE = replace(PRESETS["default"], max_epochs=4_000, early_end=False)
 """Longer than the preset, so that every genotype comes back."""
 
 TRAINED, TRAINED_SEED, TESTED, TESTED_SEED = 2_000, 1, 20_000, 99
 """Random genotypes: members of the training, beside which every step draws others; and those of the test."""
-
-CORNERS = "corners"
-"""The tensor of the smallest and largest coordinates of the tested genotypes' latents."""
 
 
 def path(space: SearchSpace) -> Path:
@@ -42,11 +38,8 @@ def path(space: SearchSpace) -> Path:
 
 
 @lru_cache
-def load(space: SearchSpace) -> tuple[VGAE, Tensor]:
-    """The network of a search space's ready space, and the corners of a box that random genotypes span.
-
-    Returns:
-        the VGAE in evaluation mode, and `[2, nodes, latent dimension]`: smallest and largest coordinates.
+def load(space: SearchSpace) -> VGAE:
+    """The network of a search space's ready space, in evaluation mode.
 
     Raises:
         FileNotFoundError: no ready space ships for this search space.
@@ -54,8 +47,7 @@ def load(space: SearchSpace) -> tuple[VGAE, Tensor]:
     with safe_open(path(space), framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         recipe = LatentRecipe(**json.loads(file.metadata()["recipe"]))
-    corners = tensors.pop(CORNERS)
-    return load_weights(VGAE(space, recipe), tensors), corners
+    return load_weights(VGAE(space, recipe), tensors)
 
 
 def described(space: SearchSpace) -> dict[str, Any]:
@@ -79,7 +71,6 @@ def make(space: SearchSpace) -> dict[str, Any]:
     exact = float((decode(fit.net, z) == tested).flatten(1).all(1).double().mean())
     figures = {"epochs": fit.epoch, "losses": report.losses, "exact": exact, "tested": TESTED}
     weights = {name: value.contiguous() for name, value in fit.net.state_dict().items()}
-    weights[CORNERS] = torch.stack([z.amin(0), z.amax(0)])
     metadata = {"recipe": asdict(RECIPE), "seed": DEFAULT_SEED, "figures": figures}
     path(space).parent.mkdir(exist_ok=True)
     save_file(weights, path(space), {name: json.dumps(value) for name, value in metadata.items()})

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
-from models.genotypes.genotype import legal_predecessors
+from models.genotypes.genotype import legal_predecessors, random_tensor
 from models.genotypes.graph import KINDS, Cells, Graph, cells, from_tensor, node_kinds
 from models.genotypes.search_space import CELLS, SearchSpace
 from models.latent_spaces.layers import (
@@ -84,6 +84,7 @@ PRESETS: dict[str, LatentRecipe] = {
     "default": LatentRecipe(
         embedding=32,
         hidden=64,
+        latent_dimension=10,
         batch_size=256,
         random_genotypes=128,
         max_epochs=3_000,
@@ -98,6 +99,10 @@ PRESETS: dict[str, LatentRecipe] = {
         exclusive=True,
     ),
 }
+
+
+SPANNING, SPANNING_SEED = 1_000, 2024
+"""Random genotypes that span the box of a space that was trained on such."""
 
 
 class Encoder(nn.Module):
@@ -360,6 +365,23 @@ class VGAE(nn.Module):
 def encode(net: VGAE, graph: Graph) -> Tensor:
     """`mu` of every graph, `[batch, nodes, latent dimension]`."""
     return net.eval().encode(graph)[0]
+
+
+def spanning(net: VGAE, latents: Tensor) -> Tensor:
+    """The latents that span the box of equation 8.
+
+    A space that was trained on random genotypes beside its members decodes all that lies among them, so they
+    span the box together with the members: then a step is as wide with five members as with a thousand. Where
+    there are none, as in the paper, members alone do.
+
+    Args:
+        net: of the space.
+        latents: of its members, `[members, nodes, latent dimension]`.
+    """
+    if net.recipe.random_genotypes == 0:
+        return latents
+    drawn = random_tensor(SPANNING, net.space, torch.Generator().manual_seed(SPANNING_SEED))
+    return torch.cat([latents, encode(net, from_tensor(drawn, net.space))])
 
 
 def decode(net: VGAE, z: Tensor) -> Tensor:

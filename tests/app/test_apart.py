@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -78,3 +80,15 @@ def test_an_open_file_is_handed_over(tmp_path: Path) -> None:
     with (tmp_path / "file").open("rb") as file:
         file.read(3)
         assert apart.call(content, apart.Handed(file), **GENEROUS) == b"content"
+
+
+def test_a_program_without_a_guard_is_not_run_again_by_its_children(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import operator\nfrom app import apart\n"
+        "print('runs', apart.call(operator.add, 2, 3, seconds=600, memory_bytes=4 << 30))\n"
+    )
+    told = subprocess.run(
+        [sys.executable, str(program)], capture_output=True, text=True, timeout=600, check=True
+    )
+    assert told.stdout == "runs 5\n"

@@ -1,5 +1,6 @@
 """Docs without a network, probes, problems, limits and idempotency."""
 
+import base64
 import re
 from collections.abc import Iterator
 
@@ -164,3 +165,35 @@ def test_a_key_in_use_is_a_conflict_and_is_free_after_a_fault(service: Service) 
 
     for _ in range(2):
         assert service.client.post("/fault", headers={"Idempotency-Key": "f"}).status_code == 500
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/datasets", '{"name": "a", "folder": "a\\u0000b"}'),
+        ("/v1/datasets", '{"name": "a", "folder": "\\ud800"}'),
+        ("/v1/datasets", '{"name": "a", "folder": "LONG"}'),
+        ("/v1/genotypes", '{"genotype": "\\ud800"}'),
+        ("/v1/genotypes", '{"genotype": {"normal": [["\\ud800", 0]]}, "name": "\\ud800"}'),
+        ("/v1/trainings", '{"dataset_id": "\\ud800", "genotype_ids": ["g"]}'),
+        ("/v1/trainings", '{"dataset_id": "d", "genotype_ids": ["\\ud800"]}'),
+        ("/v1/trainings", '{"dataset_id": "d", "genotype_ids": ["g"], "overrides": {"\\ud800": 1}}'),
+        ("/v1/trainings", '{"dataset_id": "d", "genotype_ids": ["g"], "recipe": "\\ud800"}'),
+        ("/v1/trainings", '{"dataset_id": "d", "genotype_ids": ["g"], "seeds": [DIGITS]}'),
+        ("/v1/latent-spaces", '{"genotype_ids": ["g"], "overrides": {"kl_weight": NaN}}'),
+    ],
+)
+def test_hostile_text_is_refused(service: Service, path: str, body: str) -> None:
+    dataset = service.post("/v1/datasets", {"name": "digits"})["id"]
+    body = body.replace('"d"', f'"{dataset}"').replace("LONG", "x" * 400).replace("DIGITS", "9" * 400)
+    answer = service.client.post(path, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["detail"]
+
+
+@pytest.mark.parametrize("values", ['[true, "x"]', f'[{10**200}, "x"]', "[null]", "{}", '["a", "b"]'])
+def test_a_cursor_of_another_list_is_refused(service: Service, digits: str, values: str) -> None:
+    cursor = base64.urlsafe_b64encode(values.encode()).decode()
+    answer = service.client.get(f"/v1/datasets/{digits}/leaderboard", params={"cursor": cursor})
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == ["cursor"]

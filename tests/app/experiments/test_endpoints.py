@@ -13,7 +13,7 @@ import torchvision.models
 
 from app.settings import Settings
 from models.genotypes.published import PUBLISHED
-from tests.conftest import Service
+from tests.conftest import ONE_DATABASE, Service
 from tests.models.datasets.test_sources import archive, small
 
 RESNET = {"kind": "reference", "model": "resnet18"}
@@ -277,3 +277,21 @@ def test_a_pretrained_reference_is_fine_tuned_from_a_file_beside_the_others(
     assert service.get(parts["genotypes"]["links"]["training"])["recipe"] == "quick"
     rows = {row["arm"]: row for row in service.get(job["links"]["table"])["items"]}
     assert rows["mobilenet.pth"]["n"] == rows["genotypes"]["n"] == 1
+
+
+@ONE_DATABASE
+def test_names_of_arms_are_text_wherever_they_are_shown(
+    service: Service, digits: str, published: list[str]
+) -> None:
+    names = ["$x_$", '=HYPERLINK("x")', "two\nlines | a bar"]
+    arms = [{"kind": "genotypes", "genotype_ids": published[:1], "name": name} for name in names]
+    small_set = service.client.post("/v1/datasets", files={"archive": archive(small())}, data={"name": "s"})
+    for dataset_ids in ([digits], [digits, small_set.json()["id"]]):
+        body = {"dataset_ids": dataset_ids, "recipe": "quick", "overrides": TINY, "arms": arms}
+        links = service.post("/v1/experiments", body)["links"]
+        assert service.client.get(f"{links['experiment']}/picture").status_code == 200
+        markdown = service.client.get(links["table"], params={"format": "markdown"}).text
+        assert r"| two lines \| a bar |" in markdown
+        text = service.client.get(links["table"], params={"format": "csv"}).text
+        shown = [row["arm"] for row in csv.DictReader(io.StringIO(text))]
+        assert shown[:3] == ["$x_$", '\'=HYPERLINK("x")', "two\nlines | a bar"] or len(dataset_ids) == 2

@@ -53,7 +53,7 @@ def test_generated_architectures_are_legal_stored_and_repeatable(
     assert stored["origin"] == "generated"
     assert stored["source"]["gamma"] == 0.3
     assert stored["source"]["points"] == [{"genotype_id": published[0], "member": True}]
-    assert len(stored["source"]["direction"]) == 14 * 4
+    assert len(stored["source"]["direction"]) == 14 * 10
     registered = service.post("/v1/genotypes", {"genotype": stored["genotype"]})
     assert registered["digest"] == stored["digest"]
 
@@ -97,6 +97,7 @@ def test_random_generation_draws_from_the_box_of_the_members(service: Service, l
             "constraints.operations.skip_connect",
         ),
         ({"constraints": {"network": {"image_size": 2}}}, "constraints.network.image_size"),
+        ({"constraints": {"edits": {"min": 17}}}, "constraints.edits"),
         ({"temperature": 1}, "temperature"),
     ],
 )
@@ -230,3 +231,46 @@ def test_a_start_that_may_be_a_bad_one_is_doubted(service: Service, digits: str)
     answer = service.post("/v1/latent-spaces/generate", {"for_dataset": near})
     assert answer["start"]["nearest"]["name"] == "far"
     assert any("a supernet's accuracy, not that of a training" in w for w in answer["warnings"])
+
+
+def test_architectures_tell_how_near_they_are_to_their_start(
+    service: Service, digits: str, published: list[str]
+) -> None:
+    near = {"near": {"genotype_id": published[0]}, "count": 40, "seed": 5}
+    path = "/v1/latent-spaces/generate"
+    answer = service.post(path, {**near, "gamma": 0.1})
+    start = service.get(f"/v1/genotypes/{published[0]}")["genotype"]
+    counted = [edits_by_hand(item["genotype"], start) for item in answer["items"]]
+    assert [item["source"]["edits"] for item in answer["items"]] == counted
+    told = answer["edits"]
+    assert told["mean"] == pytest.approx(sum(counted) / 40)
+    assert (told["min"], told["max"]) == (min(counted), max(counted))
+    assert told["counts"] == {str(n): counted.count(n) for n in sorted(set(counted))}
+    assert service.post(path, {**near, "gamma": 0})["edits"]["counts"] == {"0": 40}
+    limits = {"edits": {"min": 1, "max": 3}}
+    few = service.post(path, {**near, "count": 5, "unique": True, "constraints": limits})
+    assert len(few["items"]) == 5
+    assert all(1 <= item["source"]["edits"] <= 3 for item in few["items"])
+    assert few["rejected_by_constraints"] > 0
+    assert service.post(path, {"random": "uniform", "count": 2})["edits"] is None
+    assert service.refused(path, {"random": "uniform", "constraints": limits}) == ["body"]
+    between = {"between": {"dataset_ids": [cifar10(service), imagenet(service)], "steps": 3}, "count": 3}
+    assert service.post(path, {**between, "gamma": 0})["edits"]["counts"] == {"0": 3}
+
+
+def edits_by_hand(genotype: dict[str, Any], start: dict[str, Any]) -> int:
+    count = 0
+    for cell in ("normal", "reduce"):
+        for node in range(4):
+            ours, theirs = (
+                {tuple(edge) for edge in one[cell][2 * node : 2 * node + 2]} for one in (genotype, start)
+            )
+            count += len(ours - theirs)
+    return count
+
+
+def imagenet(service: Service) -> str:
+    dataset_id: str = next(
+        row["id"] for row in service.get("/v1/datasets")["items"] if row["name"] == "imagenet"
+    )
+    return dataset_id

@@ -38,7 +38,7 @@ def test_more_genotypes_are_encoded_without_training(
     latents = service.post(f"{latent_space}/encode", {"genotype_ids": published[5:8]})["items"]
     assert [latent["genotype_id"] for latent in latents] == published[5:8]
     assert len(latents[0]["mu"]) == 14
-    assert len(latents[0]["mu"][0]) == 4
+    assert len(latents[0]["mu"][0]) == 10
 
 
 @pytest.mark.parametrize(

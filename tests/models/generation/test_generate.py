@@ -90,7 +90,8 @@ def test_packed_numbers_are_the_same_exactly_for_equal_genotypes(seed: int) -> N
 
 def test_the_figures_of_a_generation_add_up() -> None:
     torch.manual_seed(0)
-    net, members = VGAE(DARTS, PRESETS["default"]), torch.randn(3, 14, 4)
+    net = VGAE(DARTS, PRESETS["default"])
+    members = torch.randn(3, 14, net.recipe.latent_dimension)
     known, _ = net.genotypes(members)
     limits = Constraints(operations={"sep_conv_3x3": Range(max=2)})
     found = generate(net, near(members, members, 0.2, seeded(0)), 40, known, limits, unique=True)

@@ -9,6 +9,7 @@ from models.genotypes import genotype as forms
 from models.genotypes.genotype import (
     Genotype,
     GenotypeError,
+    edits,
     from_dict,
     from_tensor,
     from_text,
@@ -198,3 +199,31 @@ def test_names_that_are_not_those_of_the_space_are_refused(operations: object) -
     with pytest.raises(GenotypeError, match="must name each of none, max_pool_3x3") as error:
         forms.continuous_from_dict({**continuous(0.9), "operations": operations}, DARTS)
     assert error.value.field == "operations"
+
+
+def test_edits_are_the_edges_that_the_start_has_not() -> None:
+    start = random_tensor(1, DARTS, torch.Generator().manual_seed(0))
+    assert edits(start, start).tolist() == [0]
+    assert edits(start.flip(3), start).tolist() == [0]  # the order of a node's edges says nothing
+    operation = start.clone()
+    operation[0, 1, 2, 0, 0] = (operation[0, 1, 2, 0, 0] % 7) + 1
+    assert edits(operation, start).tolist() == [int(not torch.equal(operation, start))]
+    other = start.clone()
+    other[..., 0] = (other[..., 0] % 7) + 1
+    assert edits(other, start).tolist() == [16]
+
+
+@given(seed=st.integers(0, 2**31))
+def test_edits_are_symmetric_and_bounded(seed: int) -> None:
+    pair = random_tensor(2, DARTS, torch.Generator().manual_seed(seed))
+    there, back = edits(pair[:1], pair[1:]), edits(pair[1:], pair[:1])
+    assert there.tolist() == back.tolist()
+    edges = [
+        [
+            {(cell, node, *edge) for edge in genotype[cell][node].tolist()}
+            for cell in range(2)
+            for node in range(4)
+        ]
+        for genotype in pair
+    ]
+    assert there.item() == sum(len(a - b) for a, b in zip(*edges, strict=True))

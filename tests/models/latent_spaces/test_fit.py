@@ -43,7 +43,7 @@ def test_the_default_preset_gives_every_published_genotype_back() -> None:
 def test_ten_thousand_random_latents_decode_to_legal_genotypes(preset: str) -> None:
     torch.manual_seed(1)
     net = VGAE(DARTS, PRESETS[preset])
-    operation, predecessor = decode(net, 3 * torch.randn(10_000, 14, 4)).unbind(-1)
+    operation, predecessor = decode(net, 3 * torch.randn(10_000, 14, net.recipe.latent_dimension)).unbind(-1)
     assert (operation > 0).all()
     assert (predecessor[..., 0] < predecessor[..., 1]).all()
     assert (predecessor[..., 1] < torch.arange(2, 6)).all()
@@ -117,9 +117,8 @@ def test_a_discrete_genotype_is_the_special_case_of_a_continuous_one() -> None:
     discrete = graph.from_tensor(batch, DARTS)
     soft = graph.from_continuous([as_continuous(g) for g in from_tensor(batch, DARTS)], DARTS)
     torch.manual_seed(0)
-    noise = torch.randn(6, 14, 4)
     for preset in PRESETS.values():
-        net = VGAE(DARTS, preset)
+        net, noise = VGAE(DARTS, preset), torch.randn(6, 14, preset.latent_dimension)
         torch.testing.assert_close(net.encode(soft)[0], net.encode(discrete)[0])
         ours, theirs = (net(graph.cells(batch, DARTS), noise).total for batch in (soft, discrete))
         torch.testing.assert_close(ours, theirs)

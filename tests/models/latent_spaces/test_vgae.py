@@ -41,11 +41,12 @@ def test_the_paper_losses_equal_pyg_on_one_graph() -> None:
 def test_every_preset_trains_and_decodes(preset: str) -> None:
     torch.manual_seed(0)
     net, graphs = VGAE(DARTS, PRESETS[preset]), batch(3)
-    losses = net(graph.cells(graphs, DARTS), torch.randn(3, 14, 4))
+    dimension = net.recipe.latent_dimension
+    losses = net(graph.cells(graphs, DARTS), torch.randn(3, 14, dimension))
     losses.total.backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
-    assert net.encode(graphs)[0].shape == (3, 14, 4)
-    z = torch.randn(200, 14, 4)
+    assert net.encode(graphs)[0].shape == (3, 14, dimension)
+    z = torch.randn(200, 14, dimension)
     with torch.no_grad():
         genotypes, repaired = net.genotypes(z)
         assert torch.equal(graph.to_tensor(net.decode(z), DARTS), genotypes)
