@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from app.artifacts import Artifacts
 from app.database import Database
+from app.jobs import queue
 from app.jobs import service as jobs
 from app.jobs.tables import Job, JobKind
 from app.problems import JobFailed, Problem
@@ -192,10 +193,12 @@ class Run:
             raise LeaseLost
         self.artifacts.delete(f"jobs/{self.job_id}")
 
-    def end(self, write: Callable[[Session], bool]) -> None:
-        """Ends the run by another of the service's changes."""
-        if not self._patiently(write):
+    def end(self, write: Callable[[Session], bool]) -> bool:
+        """Ends the run by another of the service's changes; whether the lease was still held."""
+        held = self._patiently(write)
+        if not held:
             logger.warning("job %s: its lease was lost", self.job_id)
+        return held
 
     def beat(self) -> None:
         """One heartbeat, which tells how far the job is; notes a lost lease or a requested cancel."""
@@ -299,7 +302,8 @@ def _run_to_its_end(run: Run, kind: Kind) -> None:
     except Cancelled:
         run.end(lambda session: jobs.finish_cancel(session, job_id, run.token))
     except Stopping:
-        run.end(lambda session: jobs.put_back(session, job_id, run.token, "its worker was stopped"))
+        if run.end(lambda session: jobs.put_back(session, job_id, run.token, "its worker was stopped")):
+            queue.send(run.settings.broker_url, job_id)  # an idle worker goes on with it at once
     except Exception as error:
         logger.error("job %s failed", job_id, exc_info=error)
         problem = _problem(error)

@@ -1,8 +1,11 @@
 """One attempt at one job, in this process: how it ends, and what it leaves."""
 
+import base64
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -162,6 +165,10 @@ def test_a_worker_that_is_stopping_gives_the_job_back(service: Service) -> None:
 
     job = start(service, body, stopping)
     assert (job.status, job.attempt, job.progress) == ("queued", 0, 0.5)
+    folder = service.settings.broker_url.removeprefix("filesystem://")
+    (message,) = (Path(folder) / "messages").iterdir()  # for whoever is idle
+    content = json.loads(message.read_text())
+    assert job.id in base64.b64decode(content["body"]).decode()
 
 
 def test_a_worker_that_lost_its_lease_leaves_everything(service: Service) -> None:
