@@ -248,7 +248,7 @@ def test_architectures_tell_how_near_they_are_to_their_start(
     assert told["counts"] == {str(n): counted.count(n) for n in sorted(set(counted))}
     assert service.post(path, {**near, "gamma": 0})["edits"]["counts"] == {"0": 40}
     limits = {"edits": {"min": 1, "max": 3}}
-    few = service.post(path, {**near, "count": 5, "unique": True, "constraints": limits})
+    few = service.post(path, {**near, "count": 5, "gamma": 0.2, "unique": True, "constraints": limits})
     assert len(few["items"]) == 5
     assert all(1 <= item["source"]["edits"] <= 3 for item in few["items"])
     assert few["rejected_by_constraints"] > 0
