@@ -42,8 +42,10 @@ class Artifacts:
         return content
 
     def delete(self, key: str) -> None:
-        """Removes a file, or all files below a key; nothing happens if there are none."""
+        """Removes a file with its drafts, or all files below a key; nothing happens if there are none."""
         path = self._path(key)
+        for draft in self._files.glob(f"{path}.*.part"):  # of a writer that was killed
+            self._files.rm_file(draft)
         if self._files.exists(path):
             self._files.rm(path, recursive=True)
 

@@ -130,14 +130,6 @@ def _profile_key(digest: str) -> str:
     return f"profiles/{digest}-{SIZE}-{SAMPLES}-{SEED}.pt"
 
 
-def _apart(function: Callable[..., Read], settings: Settings, artifacts: Artifacts, *arguments: Any) -> Read:
-    memory = MEMORY_FACTOR * settings.resident_bytes + MEMORY_SPARE
-    try:
-        return apart.call(function, artifacts, *arguments, seconds=settings.read_seconds, memory_bytes=memory)
-    except apart.Died as error:
-        raise DataError(str(error)) from None
-
-
 def _read(artifacts: Artifacts, load: Callable[..., ImageData], *arguments: Any) -> Read:
     return _kept(load(*arguments), artifacts)
 

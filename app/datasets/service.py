@@ -78,6 +78,13 @@ def register(session: Session, request: DatasetIn, settings: Settings, artifacts
                 f"dataset {existing.id} of the name {request.name!r} has images of {existing.image_size} "
                 f"pixels, not {request.image_size}; choose another name for another size"
             )
+        for field in ("test_share", "licence"):
+            asked, kept = getattr(request, field), getattr(existing, field)
+            if field in request.model_fields_set and asked != kept:
+                raise Conflict(
+                    f"dataset {existing.id} of the name {request.name!r} has the {field} {kept!r}, not "
+                    f"{asked!r}; choose another name"
+                )
         if source is Source.FOLDER:
             session.commit()
             _require_unchanged(existing, _read(request, existing.test_share, settings, artifacts))

@@ -46,3 +46,12 @@ def test_a_write_that_fails_leaves_the_last_version_whole(tmp_path: Path) -> Non
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert artifacts.get("checkpoint") == b"whole"
     assert os.listdir(tmp_path) == ["checkpoint"]
+
+
+def test_what_a_killed_writer_left_goes_with_its_key(tmp_path: Path) -> None:
+    files = Artifacts(str(tmp_path))
+    files.put("folder/kept", b"kept")
+    (tmp_path / "folder" / "gone.0123.part").write_bytes(b"half")
+    (tmp_path / "folder" / "kept.4567.part").write_bytes(b"half")
+    files.delete("folder/gone")
+    assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == ["kept", "kept.4567.part"]

@@ -342,6 +342,10 @@ def test_a_folder_is_read_again_with_its_own_share(service: Service, tmp_path: P
     dataset = service.post("/v1/datasets", {"name": "flat", "folder": "flat", "test_share": 0.5})
     assert (dataset["train_count"], dataset["test_count"]) == (10, 10)
     assert service.get(f"/v1/datasets/{dataset['id']}/images", split="test", limit=20)["items"]
+    again = {"name": "flat", "folder": "flat"}
+    assert service.post("/v1/datasets", again)["id"] == dataset["id"]
+    for other in ({"test_share": 0.3}, {"licence": "MIT"}):
+        assert service.client.post("/v1/datasets", json={**again, **other}).status_code == 409
     train_briefly(service, dataset["id"])
 
 
