@@ -122,6 +122,7 @@ def test_the_leaderboard_marks_the_front_and_sorts(
     assert (training["reference"], training["arm"]) == ("mobilenet_v3_small", "mobilenet_v3_small")
 
 
+@ONE_DATABASE
 def test_two_data_sets_give_the_front_of_their_trade_off(
     service: Service, digits: str, latent_space: str, body: dict[str, Any]
 ) -> None:
@@ -242,6 +243,7 @@ def upload(service: Service) -> str:
     return dataset_id
 
 
+@ONE_DATABASE
 def test_a_pretrained_reference_is_fine_tuned_from_a_file_beside_the_others(
     settings: Settings, service: Service, digits: str, published: list[str], tmp_path: Path
 ) -> None:

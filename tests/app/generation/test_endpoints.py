@@ -27,7 +27,7 @@ def upload(service: Service, name: str, mode: str) -> str:
 
 @ONE_DATABASE
 def test_gamma_0_near_a_best_point_gives_its_own_genotype(service: Service, published: list[str]) -> None:
-    body = {"genotype_ids": published, "overrides": {"random_genotypes": 0}}
+    body = {"genotype_ids": published, "overrides": {"random_genotypes": 0, "max_epochs": 1_000}}
     space = service.post("/v1/latent-spaces", body)["links"]["latent_space"]
     (job,) = service.run_jobs()
     assert job["result"]["members_exact"] == 1.0

@@ -30,7 +30,7 @@ def nothing() -> None:
 
 def test_the_default_preset_gives_every_published_genotype_back() -> None:
     members = to_tensor([p.genotype for p in PUBLISHED], DARTS)
-    recipe = replace(PRESETS["default"], max_epochs=1_500)
+    recipe = replace(PRESETS["default"], max_epochs=1_000)
     space = LatentFit(graph.from_tensor(members, DARTS), DARTS, recipe, 2024, CPU)
     while not space.done:
         report = space.run(nothing)
