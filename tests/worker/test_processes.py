@@ -21,7 +21,7 @@ from app.settings import Settings
 from tests.app.searches.test_endpoints import TINY
 from tests.conftest import Service
 
-SLOW = {**TINY, "epochs": 12, "channels": 16, "train_images": 512}
+SLOW = {**TINY, "epochs": 8, "channels": 16, "train_images": 512}
 """A search that takes several seconds."""
 
 PATIENCE_SECONDS = 300
@@ -112,14 +112,14 @@ def test_a_killed_worker_loses_nothing_and_the_search_ends_as_if_never_stopped(
 ) -> None:
     job_id = search(service, digits, SLOW)
     first = start_worker()
-    wait_for(service, job_id, lambda job: job["progress"] >= 3 / 12)
+    wait_for(service, job_id, lambda job: job["progress"] >= 3 / 8)
     first.send_signal(signal.SIGKILL)
     first.wait()
     start_worker()
     job = wait_for(service, job_id, succeeded)
     assert job["attempt"] == 2
     seen = epochs(service, job_id)
-    assert sorted(seen) == seen == list(range(1, 13))  # no epoch was done twice
+    assert sorted(seen) == seen == list(range(1, 9))  # no epoch was done twice
     undisturbed = search(service, digits, SLOW)
     wait_for(service, undisturbed, succeeded)
     assert alphas(service, undisturbed) == alphas(service, job_id)
@@ -160,13 +160,13 @@ def test_a_stopped_worker_gives_its_job_back_and_another_goes_on(
 ) -> None:
     job_id = search(service, digits, SLOW)
     first = start_worker()
-    wait_for(service, job_id, lambda job: job["progress"] >= 2 / 12)
+    wait_for(service, job_id, lambda job: job["progress"] >= 2 / 8)
     first.send_signal(signal.SIGTERM)
     assert first.wait(timeout=20) == 0
     assert service.get(f"/v1/jobs/{job_id}")["status"] == "queued"
     start_worker()
     assert wait_for(service, job_id, succeeded)["attempt"] == 1
-    assert epochs(service, job_id) == list(range(1, 13))
+    assert epochs(service, job_id) == list(range(1, 9))
 
 
 COMMAND = str(Path(sys.executable).parent / "vgae-nas")
@@ -237,7 +237,7 @@ def test_a_worker_that_is_killed_under_serve_is_started_again_and_its_job_ends(
         dataset_id = client.post("/v1/datasets", json={"name": "digits"}).json()["id"]
         body = {"dataset_id": dataset_id, "recipe": "quick", "overrides": SLOW, "seeds": [1]}
         path = client.post("/v1/searches", json=body).headers["Location"]
-        reached(client, path, lambda job: job["progress"] >= 2 / 12)
+        reached(client, path, lambda job: job["progress"] >= 2 / 8)
         assert client.get("/readyz").json()["workers"] == 1
         (first,) = workers_of(server)
         first.kill()
