@@ -22,8 +22,6 @@ from typing import IO, Any, TypeVar
 T = TypeVar("T")
 
 _context = multiprocessing.get_context("forkserver")
-# one process imports this once; children are its copies, ready in milliseconds
-_context.set_forkserver_preload(["app.datasets.reading"])
 
 _turns = threading.BoundedSemaphore(max(1, os.cpu_count() or 1))
 """Children that work at a time: one for each core."""
@@ -54,6 +52,11 @@ def _opened(descriptor: Any) -> IO[bytes]:
     file = os.fdopen(descriptor.detach(), "rb")
     file.seek(0)
     return file
+
+
+def preload(module: str) -> None:
+    """Has a module imported once, in the process that children are copies of, so that each starts at once."""
+    _context.set_forkserver_preload([module])
 
 
 def call(function: Callable[..., T], *arguments: Any, seconds: float, memory_bytes: int) -> T:

@@ -134,8 +134,7 @@ def list_neighbors(
     found = neighbors(database, dataset_id, settings, artifacts)
     if found.pending:
         with database.session() as session:
-            job, is_new = order(session, dataset_id)
-            return starter.defer(session, job, is_new)
+            return starter.defer(session, order(session, dataset_id))
     items = [
         NeighborOut(dataset_id=n.dataset.id, name=n.dataset.name, distance=n.distance, reason=n.reason)
         for n in found.items

@@ -13,7 +13,8 @@ from app.database import Database, now
 from app.datasets import reading, service
 from app.datasets.tables import Dataset, DatasetDistance, Source
 from app.jobs import service as jobs
-from app.jobs.tables import Job, JobKind
+from app.jobs.service import Ordered
+from app.jobs.tables import JobKind
 from app.settings import Settings
 from models.datasets import ready_profiles
 from models.datasets.data import DataError
@@ -39,13 +40,10 @@ class Neighbors:
     Args:
         items: nearest first.
         pending: those whose distance is still to be measured.
-        noise: the distance of the data set to noise of its own brightness, if it is known; see
-            `models.datasets.similarity.without_structure`.
     """
 
     items: list[Neighbor]
     pending: list[Dataset]
-    noise: float | None
 
 
 def neighbors(
@@ -91,21 +89,31 @@ def measure_all(
     Raises:
         NotFound, InvalidRequest: as `neighbors`.
     """
-    return len(_measured(database, dataset_id, settings, artifacts, None, None, None, between).items)
+    found = _measured(database, dataset_id, settings, artifacts, None, None, None, between)
+    return sum(other.distance is not None for other in found.items)
 
 
-def order(session: Session, dataset_id: str) -> tuple[Job, bool]:
-    """The job that measures a data set's distances, and whether this call made it; committed."""
+def order(session: Session, dataset_id: str) -> Ordered:
+    """The job that measures a data set's distances, committed."""
     dataset = service.get(session, dataset_id)
     if dataset.distances_job_id is not None:
         job = jobs.get(session, dataset.distances_job_id)
         if not job.status.is_final:
-            return job, False
+            return Ordered(job, is_new=False)
     links = {"neighbors": f"/v1/datasets/{dataset_id}/neighbors"}
     job = jobs.create(session, JobKind.DISTANCES, {"dataset_id": dataset_id}, links)
     dataset.distances_job_id = job.id
     session.commit()
-    return job, True
+    return Ordered(job, is_new=True)
+
+
+def noise_distance(session: Session, dataset_id: str, artifacts: Artifacts) -> float | None:
+    """The distance of a data set to noise of its own brightness, if it was kept.
+
+    `models.datasets.similarity.without_structure` says what that noise is.
+    """
+    digest = service.get(session, dataset_id).digest
+    return reading.load_noise_distance(digest, artifacts) if digest is not None else None
 
 
 def _measured(
@@ -146,7 +154,7 @@ def _measured(
             _keep(database, dataset_id, other.id, value)
             items.append(Neighbor(other, value))
     items.sort(key=lambda n: (n.distance is None, n.distance, n.dataset.id))
-    return Neighbors(items, pending, profiles.noise(dataset))
+    return Neighbors(items, pending)
 
 
 def _others(session: Session, dataset_id: str, among: Collection[str] | None) -> list[Dataset]:
@@ -195,12 +203,6 @@ class _Profiles:
         if dataset.id not in self._made:
             self._made[dataset.id] = self._get(dataset)
         return self._made[dataset.id]
-
-    def noise(self, dataset: Dataset) -> float | None:
-        """The kept distance of a data set to noise of its own brightness."""
-        if dataset.digest is None:
-            return None
-        return reading.load_noise_distance(dataset.digest, self.artifacts)
 
     def _get(self, dataset: Dataset) -> Profile | None:
         if dataset.source is Source.FACTS:

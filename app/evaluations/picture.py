@@ -1,12 +1,10 @@
 """The confusion matrix of an evaluation as a picture."""
 
-import io
-from typing import Literal
-
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from app.drawing import Form, render
 from app.evaluations.tables import Evaluation
 from app.problems import NotFound
 
@@ -14,7 +12,7 @@ NUMBERED, NAMED = 20, 60
 """Classes up to which cells show their counts, and axes the names of all classes."""
 
 
-def confusion(evaluation: Evaluation, form: Literal["svg", "png"]) -> bytes:
+def confusion(evaluation: Evaluation, form: Form) -> bytes:
     """The confusion matrix, each row coloured by the shares of its class's images.
 
     Raises:
@@ -39,6 +37,4 @@ def confusion(evaluation: Evaluation, form: Literal["svg", "png"]) -> bytes:
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour)
     axes.set_title(f"{evaluation.id}: {evaluation.last_test_accuracy:.2f} %")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=form, dpi=150)
-    return buffer.getvalue()
+    return render(figure, form)

@@ -5,6 +5,7 @@ from typing import Literal
 from fastapi import APIRouter, Response
 
 from app.dependencies import ArtifactsIn, DatabaseIn, Reading, SettingsIn
+from app.drawing import MEDIA_TYPES, RESPONSES, Form
 from app.experiments import report, service
 from app.experiments.schemas import ExperimentIn, ExperimentOut, TableOut
 from app.experiments.tables import Experiment
@@ -15,8 +16,6 @@ from app.pages import Cursor, Limit, Page, paginate
 from app.routes import Route
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=Route)
-
-PICTURES = {"svg": "image/svg+xml", "png": "image/png"}
 
 
 @router.post("", status_code=202)
@@ -67,14 +66,10 @@ def get_table(
     return Response(report.markdown(table), media_type="text/markdown")
 
 
-@router.get(
-    "/{experiment_id}/picture",
-    response_class=Response,
-    responses={200: {"content": {media: {} for media in PICTURES.values()}}},
-)
-def get_picture(session: Reading, experiment_id: str, format: Literal["svg", "png"] = "svg") -> Response:
+@router.get("/{experiment_id}/picture", response_class=Response, responses=RESPONSES)
+def get_picture(session: Reading, experiment_id: str, format: Form = "svg") -> Response:
     """Accuracies by arm, or with two data sets the accuracy on one against that on the other."""
-    return Response(report.picture(session, experiment_id, format), media_type=PICTURES[format])
+    return Response(report.picture(session, experiment_id, format), media_type=MEDIA_TYPES[format])
 
 
 def _shown(experiment: Experiment, job: Job) -> ExperimentOut:

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 from statistics import mean, stdev
-from typing import Any, Literal
+from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.datasets.tables import Dataset
+from app.drawing import Form, render
 from app.evaluations.tables import Evaluation
 from app.experiments.schemas import FrontPoint, TableOut, TableRow
 from app.experiments.service import get
@@ -148,7 +149,7 @@ def _no_formula(value: Any) -> Any:
     )
 
 
-def picture(session: Session, experiment_id: str, form: Literal["svg", "png"]) -> bytes:
+def picture(session: Session, experiment_id: str, form: Form) -> bytes:
     """Accuracies by arm; with two data sets, the accuracy on one against that on the other.
 
     Raises:
@@ -166,9 +167,7 @@ def picture(session: Session, experiment_id: str, form: Literal["svg", "png"]) -
     else:
         _draw_arms(axes, figures, _trained(session, experiment), colours)
     figure.suptitle(f"Experiment {experiment_id}")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=form, dpi=150)
-    return buffer.getvalue()
+    return render(figure, form)
 
 
 def _trained(session: Session, experiment: Experiment) -> list[Trained]:

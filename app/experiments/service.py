@@ -272,34 +272,30 @@ def _trainings(
 
     Where an arm has one architecture several times, as at gamma 0, each copy has seeds of its own.
     """
-    waiting = []
+    waiting: list[tuple[int, trainings.Plan]] = []
     span = max(request.seeds) - min(request.seeds) + 1
     for arm in arms:
         subjects: list[dict[str, Any]] = [{"genotype_id": i} for i in arm.shown["genotype_ids"]]
         if arm.shown["reference"] is not None:
             subjects = [{name: arm.shown[name] for name in ("reference", "pretrained")}]
-        arms_recipe = (arm.shown.get("recipe") or request.recipe, arm.settings or recipe)
         for position, subject in enumerate(subjects):
             copies = arm.digests[:position].count(arm.digests[position])
             waiting += [
-                (position, arm.shown["name"], subject, seed + copies * span, dataset_id, arms_recipe)
+                (
+                    position,
+                    trainings.Plan(
+                        dataset_id,
+                        arm.shown.get("recipe") or request.recipe,
+                        arm.settings or recipe,
+                        seed + copies * span,
+                        arm.shown["name"],
+                        experiment_id=experiment_id,
+                        parent_job_id=job_id,
+                        **subject,
+                    ),
+                )
                 for seed in request.seeds
                 for dataset_id in request.dataset_ids
             ]
     waiting.sort(key=lambda item: item[0])
-    return [
-        trainings.create(
-            session,
-            trainings.Plan(
-                dataset_id,
-                recipe_name,
-                settings,
-                seed,
-                name,
-                experiment_id=experiment_id,
-                parent_job_id=job_id,
-                **subject,
-            ),
-        )
-        for _, name, subject, seed, dataset_id, (recipe_name, settings) in waiting
-    ]
+    return [trainings.create(session, plan) for _, plan in waiting]

@@ -9,6 +9,7 @@ from app.dependencies import ArtifactsIn, Reading, Writing
 from app.exports import service
 from app.exports.schemas import ExportIn
 from app.jobs.schemas import JobOut
+from app.jobs.service import Ordered
 from app.jobs.starter import Starter, StarterIn
 from app.routes import Route
 
@@ -65,7 +66,7 @@ def get_bundle(session: Writing, training_id: str, artifacts: ArtifactsIn, start
 
 def _answer(
     session: Session,
-    made: bytes | service.Started,
+    made: bytes | Ordered,
     starter: Starter,
     media_type: str,
     headers: dict[str, str],
@@ -73,4 +74,4 @@ def _answer(
     """The file, or a 202 with the job that makes it."""
     if isinstance(made, bytes):
         return Response(made, media_type=media_type, headers=headers)
-    return starter.defer(session, made.job, made.is_new)
+    return starter.defer(session, made)

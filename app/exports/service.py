@@ -27,7 +27,8 @@ from app.exports.tables import Export
 from app.genotypes import service
 from app.genotypes.tables import Genotype
 from app.jobs import service as jobs
-from app.jobs.tables import Job, JobKind, JobStatus
+from app.jobs.service import Ordered
+from app.jobs.tables import JobKind, JobStatus
 from app.problems import Conflict, InvalidRequest
 from app.trainings import service as trainings
 from app.trainings.tables import Training
@@ -35,14 +36,6 @@ from models.datasets.data import DataError, require_size
 from models.exports.export import Card, module_source, onnx_bytes
 from models.genotypes.search_space import SEARCH_SPACES
 from models.genotypes.size import NetworkShape
-
-
-@dataclass(frozen=True)
-class Started:
-    """The job that makes a file, and whether this request made the job, which is then to be sent."""
-
-    job: Job
-    is_new: bool
 
 
 @dataclass(frozen=True)
@@ -114,7 +107,7 @@ def module(session: Session, genotype_id: str, asked: ExportIn) -> str:
     )
 
 
-def onnx(session: Session, genotype_id: str, asked: ExportIn, artifacts: Artifacts) -> bytes | Started:
+def onnx(session: Session, genotype_id: str, asked: ExportIn, artifacts: Artifacts) -> bytes | Ordered:
     """The network as ONNX, with trained weights or fresh ones of seed 0; or the job that makes the file.
 
     Raises:
@@ -132,7 +125,7 @@ def onnx(session: Session, genotype_id: str, asked: ExportIn, artifacts: Artifac
     return _file(session, Order("model.onnx", row.id, asked), link, artifacts)
 
 
-def bundle(session: Session, training_id: str, artifacts: Artifacts) -> bytes | Started:
+def bundle(session: Session, training_id: str, artifacts: Artifacts) -> bytes | Ordered:
     """All that someone needs who has only this, as a zip; or the job that makes the file.
 
     Raises:
@@ -164,7 +157,7 @@ def make(session: Session, order: Order, artifacts: Artifacts) -> bytes:
     return _bundle(session, order, artifacts)
 
 
-def _file(session: Session, order: Order, link: str, artifacts: Artifacts) -> bytes | Started:
+def _file(session: Session, order: Order, link: str, artifacts: Artifacts) -> bytes | Ordered:
     """The kept file of an order; or its job, which is made if there is none that will make the file."""
     key = order.key
     with suppress(FileNotFoundError):
@@ -175,7 +168,7 @@ def _file(session: Session, order: Order, link: str, artifacts: Artifacts) -> by
         reason = (job.error or {}).get("detail", "no reason is known")
         raise Conflict(f"the export failed ({reason}); try again by POST /v1/jobs/{job.id}/retry")
     if job is not None and not job.status.is_final:
-        return Started(job, is_new=False)
+        return Ordered(job, is_new=False)
     job = jobs.create(session, JobKind.EXPORT, order.as_dict(), {"file": link})
     export = export or Export(key=key, genotype_id=order.genotype_id)
     export.job_id, export.created_at = job.id, now()
@@ -185,7 +178,7 @@ def _file(session: Session, order: Order, link: str, artifacts: Artifacts) -> by
     except IntegrityError:  # another request ordered the same file meanwhile
         session.rollback()
         return _file(session, order, link, artifacts)
-    return Started(job, is_new=True)
+    return Ordered(job, is_new=True)
 
 
 def _onnx(session: Session, order: Order, artifacts: Artifacts) -> bytes:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from app.artifacts import Artifacts
 from app.database import Database, new_ids, now
-from app.datasets.neighbors import neighbors
+from app.datasets.neighbors import neighbors, noise_distance
 from app.generation import starts
 from app.generation.schemas import ConstraintsIn, EditsOut, GenerateIn, GenerateOut, RangeIn, StartOut
 from app.genotypes import ranking
@@ -106,8 +106,10 @@ def draft(
         with database.session(reads_only=True) as session:
             points = ranking.datasets_with_points(session, space.space.name)
         found = neighbors(database, request.for_dataset, settings, artifacts, "for_dataset", points)
-        around = starts.Around(request.for_dataset, found, points)
     with database.session(reads_only=True) as session:
+        if request.for_dataset is not None:
+            noise = noise_distance(session, request.for_dataset, artifacts)
+            around = starts.Around(request.for_dataset, found, points, noise)
         start = starts.find(session, space, request, around)
     gamma = None
     generator = torch.Generator().manual_seed(request.seed)

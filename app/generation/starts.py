@@ -49,11 +49,13 @@ class Around:
         dataset_id: the one.
         neighbors: the others by distance.
         trusted: by id whether a data set has a trained or reported accuracy.
+        noise: the distance of the one to noise of its own brightness, if it is known.
     """
 
     dataset_id: str
     neighbors: Neighbors
     trusted: Mapping[str, bool]
+    noise: float | None
 
 
 def find(session: Session, space: OpenSpace, request: GenerateIn, around: Around | None) -> Start:
@@ -191,7 +193,7 @@ def _nothing(around: Around) -> str:
 def _doubts(around: Around, nearest: NearestOut, dataset: Dataset, point: PointOut) -> list[str]:
     """Sentences on why the point may be a bad start."""
     doubts = []
-    noise, chance = around.neighbors.noise, 100 / dataset.classes
+    noise, chance = around.noise, 100 / dataset.classes
     if noise is not None and nearest.distance > noise:
         doubts.append(
             f"the nearest data set, {nearest.name!r}, is far: its distance is {nearest.distance:.1f}, and "

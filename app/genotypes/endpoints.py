@@ -111,16 +111,7 @@ def get_leaderboard(
     arm: str | None = None,
     recipe: str | None = None,
     sort: Annotated[
-        Literal[
-            "accuracy",
-            "top5",
-            "selected",
-            "balanced_accuracy",
-            "macro_f1",
-            "parameters",
-            "macs",
-            "train_seconds",
-        ],
+        Literal[tuple(ranking.SORTS)],  # type: ignore[valid-type]
         Query(description="Accuracies largest first, the others smallest first."),
     ] = "accuracy",
     cursor: Cursor = None,

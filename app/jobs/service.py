@@ -11,6 +11,7 @@ and whatever ends a part brings it up to date.
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -23,6 +24,14 @@ from app.jobs.tables import FINAL, Job, JobEvent, JobKind, JobStatus
 from app.problems import Conflict, JobFailed, NotFound, Problem
 
 PREFIX = "job"
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """The job that makes what a request asks for; a new one was made for it and is to be sent."""
+
+    job: Job
+    is_new: bool
 
 
 def create(

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from app.dependencies import SettingsIn
 from app.jobs import queries, queue
 from app.jobs.schemas import JobOut
+from app.jobs.service import Ordered
 from app.jobs.tables import Job
 
 RETRY_AFTER = "1"
@@ -31,12 +32,12 @@ class Starter:
         for job in jobs:
             self.background.add_task(queue.send, self.settings.broker_url, job.id)
 
-    def defer(self, session: Session, job: Job, is_new: bool) -> JobOut:
+    def defer(self, session: Session, ordered: Ordered) -> JobOut:
         """Answers a GET with 202 and the job that makes what was asked for; a new job is sent."""
         self.response.status_code = status.HTTP_202_ACCEPTED
-        if is_new:
-            self.send([job])
-        return self.accept(session, [job])[0]
+        if ordered.is_new:
+            self.send([ordered.job])
+        return self.accept(session, [ordered.job])[0]
 
     def accept(self, session: Session, jobs: Sequence[Job]) -> list[JobOut]:
         """Answers with jobs; `Location` is the first's."""

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Response
 
 from app.dependencies import ArtifactsIn, Reading, SettingsIn, Writing
+from app.drawing import MEDIA_TYPES, RESPONSES
 from app.jobs.schemas import JobOut
 from app.jobs.starter import StarterIn
 from app.latent_spaces import figures, opened, service
@@ -23,8 +24,6 @@ from app.pages import Cursor, Limit, Page, paginate
 from app.routes import Route
 
 router = APIRouter(prefix="/v1/latent-spaces", tags=["latent spaces"], route_class=Route)
-
-MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
 
 
 @router.post("", status_code=202)
@@ -65,7 +64,7 @@ def get_meaning(session: Reading, latent_space_id: str, artifacts: ArtifactsIn) 
 @router.get(
     "/{latent_space_id}/map",
     response_model=MapOut,
-    responses={200: {"content": {media: {} for media in MEDIA_TYPES.values()}}},
+    responses=RESPONSES,
 )
 def get_map(
     session: Reading,

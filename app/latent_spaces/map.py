@@ -1,8 +1,7 @@
 """The map of a latent space as a picture."""
 
-import io
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -10,6 +9,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from app.drawing import Form, render
 from app.genotypes.tables import Origin
 from app.latent_spaces.schemas import MapOut
 
@@ -51,7 +51,7 @@ def values_of(space_map: MapOut, colour: str, operation: str) -> Values | None:
     return None
 
 
-def draw(space_map: MapOut, title: str, form: Literal["svg", "png"], values: Values | None) -> bytes:
+def draw(space_map: MapOut, title: str, form: Form, values: Values | None) -> bytes:
     """The map with a marker for each origin, and a colour for each data set or by numbers.
 
     Args:
@@ -88,9 +88,7 @@ def draw(space_map: MapOut, title: str, form: Literal["svg", "png"], values: Val
     axes.set_title(title)
     legend = _legend(colours if values is None else {}, {point.origin for point in points})
     axes.legend(handles=legend, loc="best", fontsize=8)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=form, dpi=150)
-    return buffer.getvalue()
+    return render(figure, form)
 
 
 def _norm(numbers: list[float]) -> Normalize:

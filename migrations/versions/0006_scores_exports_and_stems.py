@@ -1,5 +1,6 @@
 """Scores by class, exports as jobs, licences and test shares, pretrained weights, and the stem of recipes."""
 
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -62,7 +63,7 @@ def downgrade() -> None:
             table.drop_column(name)
 
 
-def _each_recipe(change: Any) -> None:
+def _each_recipe(change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     for name in RECIPES:
         table = sa.table(name, sa.column("id", sa.String), sa.column("settings", sa.JSON))
         for row_id, settings in op.get_bind().execute(sa.select(table.c.id, table.c.settings)).all():

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.datasets.archives import Zip
 from models.datasets.data import DataError
-from models.datasets.layout import MAX_CLASSES, in_counting_order, split_by_seed
+from models.datasets.layout import in_counting_order, require_classes, split_by_seed, told_of_split
 
 PAIRS = (("images", "labels"), ("x", "y"))
 """Names of arrays without a split; with one they are `train_images`, `train_x` or `x_train`."""
@@ -35,11 +35,7 @@ def read(archive: Zip, test_share: float) -> tuple[dict[str, Tensor], tuple[str,
     if (whole := _pair(arrays, "")) is not None:
         images, labels = whole
         train_rows, test_rows = split_by_seed(labels.tolist(), test_share)
-        if not test_rows:
-            raise DataError("has one image a class; at least two are needed, one of them to test on")
-        warnings.append(
-            f"there is no test split: {test_share:.0%} of each class is one, drawn by a fixed seed"
-        )
+        warnings.append(told_of_split(test_share))
         splits = [(images[rows], labels[rows]) for rows in (train_rows, test_rows)]
     else:
         found = [_pair(arrays, split) for split in ("train", "test", "val")]
@@ -53,10 +49,7 @@ def read(archive: Zip, test_share: float) -> tuple[dict[str, Tensor], tuple[str,
         splits = [found[0], found[1] or found[2]]  # type: ignore[list-item]
     names = in_counting_order(sorted({str(label) for _, labels in splits for label in labels.tolist()}))
     number = {name: label for label, name in enumerate(names)}
-    if len(names) < 2:
-        raise DataError(f"has {len(names)} class; at least 2 are needed")
-    if len(names) > MAX_CLASSES:
-        raise DataError(f"has {len(names)} classes; at most {MAX_CLASSES} are read")
+    require_classes(names)
     tensors = {}
     for split, (images, labels) in zip(("train", "test"), splits, strict=True):
         tensors[f"{split}_images"] = _planes(images, f"{split} images", warnings)

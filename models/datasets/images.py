@@ -202,12 +202,8 @@ def _shown(image: Any, low: float, high: float) -> Any:
     if not _has_alpha(image):
         return image
     grey = image.mode in ("LA", "La")
-    drawn = image.convert("LA" if grey else "RGBA")
-    white = Image.new(drawn.mode, drawn.size, (255,) * len(drawn.mode))
-    if grey:
-        white = white.convert("RGBA")
-        drawn = drawn.convert("RGBA")
-    flat = Image.alpha_composite(white, drawn).convert("RGB")
+    drawn = image.convert("LA" if grey else "RGBA").convert("RGBA")
+    flat = Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn).convert("RGB")
     return flat.convert("L") if grey else flat
 
 

@@ -139,6 +139,9 @@ def split_by_seed(labels: list[int], test_share: float = TEST_SHARE) -> tuple[li
     Args:
         labels: of all images; a class of one image has none to test on.
         test_share: of each class.
+
+    Raises:
+        DataError: no class has two images.
     """
     generator = torch.Generator().manual_seed(SPLIT_SEED)
     by_class: dict[int, list[int]] = {}
@@ -147,13 +150,31 @@ def split_by_seed(labels: list[int], test_share: float = TEST_SHARE) -> tuple[li
     held_out: set[int] = set()
     for label in sorted(by_class):
         positions = by_class[label]
-        count = (
-            min(max(1, round(test_share * len(positions))), len(positions) - 1) if len(positions) > 1 else 0
-        )
+        count = min(max(1, round(test_share * len(positions))), len(positions) - 1)
         order = torch.randperm(len(positions), generator=generator)[:count].tolist()
         held_out.update(positions[i] for i in order)
+    if not held_out:
+        raise DataError("has one image a class; at least two are needed, one of them to test on")
     everyone = range(len(labels))
     return [i for i in everyone if i not in held_out], sorted(held_out)
+
+
+def told_of_split(test_share: float) -> str:
+    """The sentence that says that the test split was drawn."""
+    return f"there is no test split: {test_share:.0%} of each class is one, drawn by a fixed seed"
+
+
+def require_classes(names: Sequence[str]) -> None:
+    """Refuses less than two classes, or more than are read.
+
+    Raises:
+        DataError: naming the number.
+    """
+    if len(names) < 2:
+        shown = f", {names[0]!r}" if names else ""
+        raise DataError(f"has {len(names)} class{shown}; at least 2 are needed")
+    if len(names) > MAX_CLASSES:
+        raise DataError(f"has {len(names)} classes; at most {MAX_CLASSES} are read")
 
 
 class _Sorted:
@@ -223,10 +244,7 @@ def _checked(
         raise DataError(
             "has no images in class folders; train/<class>/… and test/<class>/…, or <class>/…, are needed"
         )
-    if len(train) < 2:
-        raise DataError(f"has {len(train)} class, {next(iter(train))!r}; at least 2 are needed")
-    if len(train) > MAX_CLASSES:
-        raise DataError(f"has {len(train)} classes; at most {MAX_CLASSES} are read")
+    require_classes(list(train))
     strange = [name for name in in_counting_order(list(test)) if name not in train]
     if strange:
         names = ", ".join(strange[:5])
@@ -240,9 +258,7 @@ def _checked(
         tested = [(name, label) for label, class_ in enumerate(classes) for name in test.get(class_, [])]
         return Layout(classes, labelled, tested, sorted_out.skipped, warnings)
     rows, held_out = split_by_seed([label for _, label in labelled], test_share)
-    if not held_out:
-        raise DataError("has one image a class; at least two are needed, one of them to test on")
-    warnings.append(f"there is no test split: {test_share:.0%} of each class is one, drawn by a fixed seed")
+    warnings.append(told_of_split(test_share))
     return Layout(
         classes,
         [labelled[i] for i in rows],

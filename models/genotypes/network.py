@@ -65,6 +65,7 @@ class SmallStem(nn.Sequential):
     def __init__(self, image_channels: int, channels: int) -> None:
         width = STEM_MULTIPLIER * channels
         super().__init__(nn.Conv2d(image_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
+        self.width = width
 
 
 class LargeStem(nn.Module):
@@ -78,7 +79,7 @@ class LargeStem(nn.Module):
 
     def __init__(self, image_channels: int, channels: int) -> None:
         super().__init__()
-        half = channels // 2
+        self.width, half = channels, channels // 2
         self.first = nn.Sequential(
             nn.Conv2d(image_channels, half, 3, 2, 1, bias=False),
             nn.BatchNorm2d(half),
@@ -189,10 +190,9 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.drop_path, self.large_stem = drop_path, large_stem
-        self.stem = LargeStem(image_channels, channels) if large_stem else SmallStem(image_channels, channels)
-        width = channels if large_stem else STEM_MULTIPLIER * channels
+        self.stem = (LargeStem if large_stem else SmallStem)(image_channels, channels)
         self.cells = nn.ModuleList()
-        reductions, inputs = reduction_cells(cells), (width, width)
+        reductions, inputs = reduction_cells(cells), (self.stem.width, self.stem.width)
         for position in range(cells):
             reduction = position in reductions
             channels *= 2 if reduction else 1

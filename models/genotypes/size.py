@@ -32,7 +32,9 @@ class NetworkShape:
         """Whether the network has the large stem."""
         return has_large_stem(self.image_size, self.stem)
 
-    def network(self, genotype: Genotype, space: SearchSpace, auxiliary: bool = False) -> Network:
+    def network(
+        self, genotype: Genotype, space: SearchSpace, auxiliary: bool = False, drop_path: float = 0.0
+    ) -> Network:
         """The network of this shape of a genotype, with fresh weights."""
         return Network(
             genotype,
@@ -42,7 +44,8 @@ class NetworkShape:
             self.channels,
             self.cells,
             auxiliary,
-            large_stem=self.large_stem,
+            drop_path,
+            self.large_stem,
         )
 
 

@@ -1,7 +1,7 @@
 """The latent space that ships with the service: the `default` preset on random genotypes of a search space.
 
-It has seen a quarter of a million genotypes of the space and decodes any other as well, so genotypes are
-encoded into it without training. `make ready-space` makes the file again, by the same seeds.
+It has seen half a million genotypes of the space and decodes any other as well, so genotypes are encoded
+into it without training. `make ready-space` makes the file again, by the same seeds.
 """
 
 import argparse

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.genotypes.genotype import ContinuousGenotype
-from models.genotypes.network import STEM_MULTIPLIER, LargeStem, SmallStem, reduction_cells
+from models.genotypes.network import LargeStem, SmallStem, reduction_cells
 from models.genotypes.operations import FactorizedReduce, ReLUConvBN, shift_pixel
 from models.genotypes.search_space import CELLS, SearchSpace
 
@@ -307,9 +307,8 @@ class Supernet(nn.Module):
     ) -> None:
         super().__init__()
         self.space, self.large_stem = space, large_stem
-        self.stem = LargeStem(image_channels, channels) if large_stem else SmallStem(image_channels, channels)
-        width = channels if large_stem else STEM_MULTIPLIER * channels
-        self.reductions, inputs = reduction_cells(cells), (width, width)
+        self.stem = (LargeStem if large_stem else SmallStem)(image_channels, channels)
+        self.reductions, inputs = reduction_cells(cells), (self.stem.width, self.stem.width)
         self.cells = nn.ModuleList()
         for position in range(cells):
             reduction = position in self.reductions

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from models.datasets.data import Batch, DataError, ImageData, Split, cut_out, jitter, normalise, require_size
 from models.errors import require_finite
 from models.genotypes.genotype import Genotype
-from models.genotypes.network import Network, StemChoice, has_large_stem
+from models.genotypes.network import Network, StemChoice
 from models.genotypes.search_space import SearchSpace
-from models.genotypes.size import measure_macs
+from models.genotypes.size import NetworkShape, measure_macs
 from models.trainings.reference import Reference
 from models.trainings.scores import Scores, scores
 from models.trainings.world import ALONE, World
@@ -115,17 +115,10 @@ def of_genotype(genotype: Genotype, space: SearchSpace, recipe: TrainRecipe) -> 
 
     def build(data: ImageData) -> Network:
         require_size(data.image_size, recipe.cells, recipe.stem)
-        return Network(
-            genotype,
-            space,
-            data.channels,
-            len(data.classes),
-            recipe.channels,
-            recipe.cells,
-            recipe.auxiliary,
-            recipe.drop_path,
-            has_large_stem(data.image_size, recipe.stem),
+        shape = NetworkShape(
+            data.channels, data.image_size, len(data.classes), recipe.channels, recipe.cells, recipe.stem
         )
+        return shape.network(genotype, space, recipe.auxiliary, recipe.drop_path)
 
     return build
 

@@ -8,8 +8,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.idempotency import IdempotencyKey
-from app.main import create_app
+from app.main import ROUTERS, create_app
 from app.problems import Problem
+from app.routes import Route
 from app.settings import Settings
 from models.genotypes.published import PUBLISHED
 from tests.conftest import Service
@@ -197,3 +198,9 @@ def test_a_cursor_of_another_list_is_refused(service: Service, digits: str, valu
     answer = service.client.get(f"/v1/datasets/{digits}/leaderboard", params={"cursor": cursor})
     assert answer.status_code == 422
     assert [error["field"] for error in answer.json()["errors"]] == ["cursor"]
+
+
+def test_every_route_gives_its_connection_back_with_its_endpoint() -> None:
+    routes = [route for router in ROUTERS for route in router.routes]
+    assert len(routes) > 40
+    assert all(isinstance(route, Route) for route in routes)
