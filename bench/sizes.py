@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from models.genotypes.network import Network
 from models.genotypes.operations import FactorizedReduce
 from models.genotypes.published import PUBLISHED
-from models.genotypes.search_space import DARTS
 from models.genotypes.size import NetworkShape, measure_macs
 
 SHAPE = NetworkShape(image_size=224, classes=1000, channels=48, cells=14)
@@ -56,7 +55,7 @@ def sizes(name: str) -> dict[str, float]:
     """The sizes of a published genotype's built network, and the reported ones."""
     genotype = next(published.genotype for published in PUBLISHED if published.name == name)
     with torch.device("meta"):
-        net = SHAPE.network(genotype, DARTS)
+        net = SHAPE.network(genotype)
     macs = measure_macs(net, SHAPE.image_channels, SHAPE.image_size)
     normalised, activated = elements(net.eval())
     published_params, published_macs = REPORTED[name]

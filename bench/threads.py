@@ -25,7 +25,6 @@ import torch  # noqa: E402
 from bench.generate import server  # noqa: E402
 from models.datasets.sources import load_named  # noqa: E402
 from models.genotypes.published import PUBLISHED  # noqa: E402
-from models.genotypes.search_space import DARTS  # noqa: E402
 from models.trainings.retrain import RECIPES, Training, of_genotype  # noqa: E402
 from worker.threads import Threads  # noqa: E402
 
@@ -46,7 +45,7 @@ def one_core_busy() -> Iterator[None]:
 
 def training() -> Training:
     """A training on digits, at its start."""
-    build = of_genotype(PUBLISHED[0].genotype, DARTS, RECIPES["quick"])
+    build = of_genotype(PUBLISHED[0].genotype, RECIPES["quick"])
     return Training(build, load_named("digits", Path()), RECIPES["quick"], 0, torch.device("cpu"))
 
 

@@ -23,7 +23,6 @@ from models.datasets.data import ImageData, Resident, normalise
 from models.genotypes.network import Network
 from models.genotypes.operations import Depthwise, DilatedDepthwise, FactorizedReduce, shift_pixel
 from models.genotypes.published import PUBLISHED
-from models.genotypes.search_space import DARTS
 from models.trainings.retrain import RECIPES, Training, of_genotype
 from worker import memory
 
@@ -72,7 +71,7 @@ class PlainNetwork(Network):
     def forward(self, images: Tensor) -> tuple[Tensor, None]:
         s0 = s1 = self.stem(images)
         for cell in self.cells:
-            s0, s1 = s1, cell(cell.preprocess[0](s0), cell.preprocess[1](s1), self.drop_path)
+            s0, s1 = s1, cell([cell.preprocess[0](s0), cell.preprocess[1](s1)], self.drop_path)
         return self.classifier(F.adaptive_avg_pool2d(s1, 1).flatten(1)), None
 
 
@@ -80,7 +79,7 @@ class Reference:
     """A step of SGD on contiguous images, as the usual code has it."""
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
-        self.net = plain(PlainNetwork(GENOTYPE, DARTS, 3, 10, RECIPE.channels, RECIPE.cells))
+        self.net = plain(PlainNetwork(GENOTYPE, 3, 10, RECIPE.channels, RECIPE.cells))
         self.net.load_state_dict(weights)
         self.net.to(DEVICE)
         self.optimizer = torch.optim.SGD(
@@ -136,7 +135,7 @@ def main() -> None:
     split = Resident(pixels, labels)
     data = ImageData(split, split, tuple("0123456789"), 3, 32)
     Training.COMPILE_FROM[DEVICE.type] = 0.0
-    ours = Training(of_genotype(GENOTYPE, DARTS, RECIPE), data, RECIPE, 0, DEVICE)
+    ours = Training(of_genotype(GENOTYPE, RECIPE), data, RECIPE, 0, DEVICE)
     images = normalise(pixels, ours.statistics)
     references = {"reference": False, "reference_keeping_memory": True}
     processes = {name: start(ours, images, labels, keep) for name, keep in references.items()}

@@ -54,7 +54,7 @@ def _alphas(search: Search) -> dict[str, Any] | None:
 
 
 def _warnings(genotype: Genotype, search: Search) -> list[str]:
-    edges = search.space.intermediates * search.space.predecessors
+    edges = len(search.space.kept)
     return [
         f"{skips} of the {edges} edges of the {cell} cell are skip connections; the search may have collapsed"
         for cell, skips in genotype.count("skip_connect").items()

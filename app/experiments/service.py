@@ -26,12 +26,11 @@ from app.recipes import resolve
 from app.settings import Settings
 from app.trainings import service as trainings
 from models.datasets.data import DataError
-from models.genotypes.search_space import DARTS
+from models.genotypes.search_space import DEFAULT_SPACE
 from models.trainings.retrain import RECIPES, TrainRecipe
 
 PREFIX = "exp"
 
-DEFAULT_SPACE = DARTS.name
 """The search space of experiments that name no latent space."""
 
 

@@ -24,36 +24,38 @@ COLOURS = {
     "sep_conv_5x5": "#74c476",
     "dil_conv_3x3": "#fdd0a2",
     "dil_conv_5x5": "#fdae6b",
+    "nor_conv_1x1": "#dadaeb",
+    "nor_conv_3x3": "#a1d99b",
 }
+
+NODE = "#fff2ae"
+
+TITLES = {"normal": "Normal cell", "reduce": "Reduction cell"}
+"""Of cells whose name says too little."""
 
 SVG = "http://www.w3.org/2000/svg"
 
 
-def draw(genotype: Genotype, space: SearchSpace, title: str) -> bytes:
-    """Both cells, one above the other, as SVG.
+def draw(genotype: Genotype, title: str) -> bytes:
+    """All cells, one above the other, as SVG.
 
     Args:
         genotype: which cells.
-        space: its search space.
         title: over the picture, and for screen readers.
     """
-    columns = space.inputs * INPUTS + space.intermediates * (BOX[0] + GAP)
-    rows = space.intermediates * space.predecessors
-    width, height = columns + 3 * MARGIN + 30, TOP + rows * ROW + 24
-    root = ElementTree.Element(
-        "svg", xmlns=SVG, viewBox=f"0 0 {width} {2 * height + 30}", width=str(width), role="img"
-    )
+    space = genotype.space
+    columns = space.inputs * INPUTS + len(space.choosing) * (BOX[0] + GAP)
+    height = TOP + len(space.kept) * ROW + 24
+    width, total = columns + 3 * MARGIN + 30, len(space.cells) * height + 30
+    root = ElementTree.Element("svg", xmlns=SVG, viewBox=f"0 0 {width} {total}", width=str(width), role="img")
     root.attrib["font-family"] = "Helvetica, Arial, sans-serif"
     ElementTree.SubElement(root, "title").text = title
-    _add(root, "rect", width=width, height=2 * height + 30, fill="white")
+    _add(root, "rect", width=width, height=total, fill="white")
     _arrow(root)
     _text(root, width / 2, 22, title, size=15)
-    for offset, name, edges in (
-        (30, "Normal cell", genotype.normal),
-        (30 + height, "Reduction cell", genotype.reduce),
-    ):
-        cell = _add(root, "g", transform=f"translate(0 {offset})")
-        _cell(cell, name, edges, space, columns + 2 * MARGIN)
+    for number, (name, edges) in enumerate(zip(space.cells, genotype.cells, strict=True)):
+        cell = _add(root, "g", transform=f"translate(0 {30 + number * height})")
+        _cell(cell, TITLES.get(name, name.capitalize()), edges, space, columns + 2 * MARGIN)
     drawn: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return drawn
 
@@ -62,29 +64,32 @@ def _cell(
     cell: ElementTree.Element, name: str, edges: tuple[Edge, ...], space: SearchSpace, output: float
 ) -> None:
     labels = [f"c_{{k-{space.inputs - i}}}" for i in range(space.inputs)]
+    labels += [str(i) for i in range(space.intermediates)]
     places: list[tuple[float, float]] = [(MARGIN + i * INPUTS, 52) for i in range(space.inputs)]
     first = space.inputs * INPUTS + MARGIN
     bottom = TOP + len(edges) * ROW
-    for node in range(space.intermediates):
-        middle = TOP + (node + 0.5) * space.predecessors * ROW
-        places.append((first + node * (BOX[0] + GAP) + BOX[0] + GAP / 2, middle))
-        labels.append(str(node))
+    for column, slot in enumerate(space.slots):
+        middle = TOP + (slot.start + slot.stop) / 2 * ROW
+        places.append((first + column * (BOX[0] + GAP) + BOX[0] + GAP / 2, middle))
     _text(cell, output / 2, 16, name, size=13)
-    for row, (operation, source) in enumerate(edges):
-        node = row // space.predecessors
-        left, y = first + node * (BOX[0] + GAP), TOP + (row + 0.5) * ROW
+    for row, ((operation, source), node) in enumerate(zip(edges, space.kept, strict=True)):
+        left, y = first + (node - space.inputs) * (BOX[0] + GAP), TOP + (row + 0.5) * ROW
         x, start = places[source]
-        _line(cell, f"M{x} {start} V{y} H{left}")
-        target_x, target_y = places[space.inputs + node]
-        _line(cell, f"M{left + BOX[0]} {y} L{target_x - RADIUS} {target_y}")
+        absent = operation == "none"
+        _line(cell, f"M{x} {start} V{y} H{left}", absent)
+        target_x, target_y = places[node]
+        _line(cell, f"M{left + BOX[0]} {y} L{target_x - RADIUS} {target_y}", absent)
         _box(cell, left, y, operation)
-    for x, y in places[space.inputs :]:
-        _line(cell, f"M{x} {y} H{output}")
-    _add(cell, "rect", x=output, y=TOP, width=44, height=bottom - TOP, rx=6, fill="#fff2ae", stroke="#333333")
-    _text(cell, output + 22, (TOP + bottom) / 2 + 4, "c_{k}")
+    if space.output == "apart":
+        for x, y in places[space.inputs :]:
+            _line(cell, f"M{x} {y} H{output}")
+        _add(cell, "rect", x=output, y=TOP, width=44, height=bottom - TOP, rx=6, fill=NODE, stroke="#333333")
+        _text(cell, output + 22, (TOP + bottom) / 2 + 4, "c_{k}")
+    else:
+        labels.append("c_{k}")
     for (x, y), label in zip(places, labels, strict=True):
         shape = {"rx": 26, "ry": RADIUS - 2} if label.startswith("c_") else {"rx": RADIUS, "ry": RADIUS}
-        _add(cell, "ellipse", cx=x, cy=y, fill="#fff2ae", stroke="#333333", **shape)
+        _add(cell, "ellipse", cx=x, cy=y, fill=NODE, stroke="#333333", **shape)
         _text(cell, x, y + 4, label)
 
 
@@ -97,8 +102,11 @@ def _box(cell: ElementTree.Element, left: float, y: float, operation: str) -> No
     _text(cell, left + width / 2, y + 4, operation)
 
 
-def _line(cell: ElementTree.Element, path: str) -> None:
-    _add(cell, "path", d=path, fill="none", stroke="#555555").set("marker-end", "url(#arrow)")
+def _line(cell: ElementTree.Element, path: str, absent: bool = False) -> None:
+    line = _add(cell, "path", d=path, fill="none", stroke="#bbbbbb" if absent else "#555555")
+    line.set("marker-end", "url(#arrow)")
+    if absent:
+        line.set("stroke-dasharray", "3 4")
 
 
 def _arrow(root: ElementTree.Element) -> None:

@@ -34,7 +34,6 @@ from app.trainings import service as trainings
 from app.trainings.tables import Training
 from models.datasets.data import DataError, require_size
 from models.exports.export import Card, module_source, onnx_bytes
-from models.genotypes.search_space import SEARCH_SPACES
 from models.genotypes.size import NetworkShape
 
 
@@ -88,7 +87,7 @@ def picture(session: Session, genotype_id: str) -> bytes:
         NotFound: there is no such genotype.
     """
     row = service.get(session, genotype_id)
-    return pictures.draw(service.discrete(row), SEARCH_SPACES[row.search_space], row.name or row.id)
+    return pictures.draw(service.discrete(row), row.name or row.id)
 
 
 def module(session: Session, genotype_id: str, asked: ExportIn) -> str:
@@ -101,10 +100,7 @@ def module(session: Session, genotype_id: str, asked: ExportIn) -> str:
     row = service.get(session, genotype_id)
     exported = _exported(session, row, asked)
     name = f"{row.name or row.id}, of the search space {row.search_space}"
-    space = SEARCH_SPACES[row.search_space]
-    return module_source(
-        service.discrete(row), space, exported.shape, name, exported.auxiliary, exported.card
-    )
+    return module_source(service.discrete(row), exported.shape, name, exported.auxiliary, exported.card)
 
 
 def onnx(session: Session, genotype_id: str, asked: ExportIn, artifacts: Artifacts) -> bytes | Ordered:
@@ -186,9 +182,7 @@ def _onnx(session: Session, order: Order, artifacts: Artifacts) -> bytes:
     exported = _exported(session, row, order.asked)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        net = exported.shape.network(
-            service.discrete(row), SEARCH_SPACES[row.search_space], exported.auxiliary
-        )
+        net = exported.shape.network(service.discrete(row), exported.auxiliary)
     if exported.weights_key is not None:
         net.load_state_dict(safetensors.torch.load(artifacts.get(exported.weights_key)))
     return onnx_bytes(net, exported.shape, exported.card)
@@ -231,7 +225,7 @@ def _bundle(session: Session, order: Order, artifacts: Artifacts) -> bytes:
 
 def _exported(session: Session, row: Genotype, asked: ExportIn) -> Exported:
     if asked.training_id is None:
-        shape = NetworkShape(**asked.model_dump(exclude={"training_id"}))
+        shape = asked.shape(service.space_of(row.search_space))
         try:
             require_size(shape.image_size, shape.cells, shape.stem)
         except DataError as error:
@@ -242,11 +236,11 @@ def _exported(session: Session, row: Genotype, asked: ExportIn) -> Exported:
         raise InvalidRequest.of("training_id", f"there is no training {asked.training_id!r} of {row.id}")
     dataset, settings = datasets.get(session, training.dataset_id), training.settings
     shape = NetworkShape(
+        settings["channels"],
+        settings["cells"],
         dataset.channels,
         dataset.image_size,
         dataset.classes,
-        settings["channels"],
-        settings["cells"],
         settings["stem"],
     )
     return Exported(shape, settings["auxiliary"], training.weights_key, _card(session, training, dataset))

@@ -9,6 +9,7 @@ from app.dependencies import ArtifactsIn, DatabaseIn, SettingsIn
 from app.generation import service
 from app.generation.schemas import GenerateIn, GenerateOut
 from app.routes import Route
+from models.genotypes.search_space import DEFAULT_SPACE
 
 router = APIRouter(prefix="/v1/latent-spaces", tags=["latent spaces"], route_class=Route)
 
@@ -19,7 +20,7 @@ def generate_from_the_newest(
     body: GenerateIn,
     settings: SettingsIn,
     artifacts: ArtifactsIn,
-    search_space: Annotated[str, Query(description="Of the architectures.")] = "darts",
+    search_space: Annotated[str, Query(description="Of the architectures.")] = DEFAULT_SPACE,
 ) -> Response:
     """New architectures from the newest trained latent space, or while there is none from the ready space.
 

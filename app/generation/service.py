@@ -1,7 +1,7 @@
 """Generating architectures from a latent space: at once, and stored with where they came from."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -27,7 +27,7 @@ from models.generation import generate as generation
 from models.genotypes import genotype as forms
 from models.genotypes.constraints import ConstraintError, Constraints, Range
 from models.genotypes.search_space import SearchSpace
-from models.genotypes.size import NetworkShape, count_macs, count_parameters
+from models.genotypes.size import count_macs, count_parameters
 
 
 @dataclass(frozen=True)
@@ -149,16 +149,17 @@ def _constraints(asked: ConstraintsIn | None, space: SearchSpace) -> Constraints
     """
     if asked is None:
         return None
+    shape = asked.network.shape(space)
     constraints = Constraints(
         _range(asked.parameters),
         _range(asked.macs),
         _range(asked.depth),
         {name: _range(allowed) for name, allowed in asked.operations.items()},
         _range(asked.edits),
-        NetworkShape(**asked.network.model_dump()),
+        shape,
     )
     try:
-        require_size(asked.network.image_size, asked.network.cells, asked.network.stem)
+        require_size(shape.image_size, shape.cells, shape.stem)
         constraints.require_possible(space)
     except DataError as error:
         raise InvalidRequest.of("constraints.network.image_size", str(error)) from None
@@ -239,11 +240,10 @@ def _sources(
         for source, place in zip(sources, generated.sample.points.tolist(), strict=True):
             source["weights"] = start.weights[place]
     if request.constraints is not None:
-        network = request.constraints.network.model_dump()
-        shape = NetworkShape(**network)
+        shape = request.constraints.network.shape(search_space)
         sizes = (count(generated.genotypes, search_space, shape) for count in (count_parameters, count_macs))
         for source, parameters, macs in zip(sources, *(size.tolist() for size in sizes), strict=True):
-            source["network"] = {**network, "parameters": parameters, "macs": macs}
+            source["network"] = {**asdict(shape), "parameters": parameters, "macs": macs}
     return sources
 
 

@@ -22,7 +22,8 @@ from app.genotypes.schemas import (
 from app.genotypes.tables import Genotype, Origin
 from app.pages import Cursor, Limit, Page, paginate
 from app.routes import Route
-from models.genotypes.search_space import CELLS, SEARCH_SPACES
+from models.genotypes.search_space import SEARCH_SPACES
+from models.genotypes.text import to_text
 
 router = APIRouter(prefix="/v1", tags=["genotypes"], route_class=Route)
 
@@ -35,12 +36,17 @@ def list_search_spaces() -> SearchSpacesOut:
             SearchSpaceOut(
                 name=space.name,
                 operations=list(space.operations),
-                cells=list(CELLS),
+                cells=list(space.cells),
                 inputs=space.inputs,
                 intermediates=space.intermediates,
                 predecessors=space.predecessors,
                 nodes=space.nodes,
                 edges_per_cell=len(space.edges),
+                none=space.none,
+                join=space.join,
+                output=space.output,
+                network=space.network,
+                text=space.text,
             )
             for space in SEARCH_SPACES.values()
         ]
@@ -49,7 +55,7 @@ def list_search_spaces() -> SearchSpacesOut:
 
 @router.post("/genotypes", status_code=201)
 def create_genotype(session: Writing, body: GenotypeIn) -> GenotypeOut:
-    """Registers a genotype: DARTS JSON, DARTS text or continuous, with an optional evaluation."""
+    """Registers a genotype as JSON, as text or continuous, with an optional evaluation."""
     return GenotypeOut.model_validate(service.register(session, [body], batch=False)[0])
 
 
@@ -91,7 +97,7 @@ def get_genotype(session: Reading, genotype_id: str) -> GenotypeFull:
     row = service.get(session, genotype_id)
     return GenotypeFull(
         **GenotypeOut.model_validate(row).model_dump(),
-        text=service.discrete(row).text(),
+        text=to_text(service.discrete(row)),
         continuous=row.continuous,
         evaluations=[EvaluationOut.model_validate(e) for e in evaluations.of_genotype(session, genotype_id)],
     )

@@ -1,5 +1,6 @@
 """Genotypes as clients send and see them."""
 
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -8,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from app.evaluations.schemas import EvaluationIn, EvaluationOut, Percent
 from app.genotypes.tables import Origin
 from models.genotypes.network import StemChoice
+from models.genotypes.search_space import DEFAULT_SPACE, SearchSpace
+from models.genotypes.size import NetworkShape, standard_network
 
 EXAMPLE: dict[str, JsonValue] = {
     "genotype": {
@@ -29,15 +32,20 @@ class GenotypeIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
 
-    search_space: str = "darts"
+    search_space: str = DEFAULT_SPACE
     genotype: dict[str, Any] | None = Field(
-        None, description="DARTS JSON: normal and reduce as [operation, node]."
+        None, description="Each cell by its name, as [operation, node]: `normal` and `reduce` for darts."
     )
-    text: str | None = Field(None, max_length=10_000, description="DARTS text: Genotype(normal=[…], …).")
+    text: str | None = Field(
+        None,
+        max_length=10_000,
+        description="The line that its paper's code prints: `Genotype(normal=[…], …)` for darts, "
+        "`|nor_conv_3x3~0|+|…|` or six digits for nas-bench-201.",
+    )
     continuous: dict[str, Any] | None = Field(
         None,
-        description="Weights of a search: `normal` and `reduce` by edge and operation, `normal_edges` and "
-        "`reduce_edges`. Operations are in the order of `GET /v1/search-spaces` (`none` first for darts), "
+        description="Weights of a search: each cell by edge and operation, and the edges', as `normal` and "
+        "`normal_edges`. Operations are in the order of `GET /v1/search-spaces` (`none` first for darts), "
         "or in that of `operations`, their names, given beside.",
     )
     name: str | None = Field(None, min_length=1, max_length=100)
@@ -94,7 +102,10 @@ class GenotypeOut(BaseModel):
     dataset_id: str | None
     genotype: dict[str, Any]
     digest: str = Field(description="Equal exactly for equal genotypes.")
-    parameters: int = Field(description="Of the network of 36 channels and 20 cells for CIFAR-10.")
+    parameters: int = Field(
+        description="Of the network at which its search space's paper reports sizes, for CIFAR-10: "
+        "36 channels and 20 cells for darts."
+    )
     macs: int | None = Field(description="Multiply-accumulates of one image through the same network.")
     source: dict[str, Any]
     created_at: datetime
@@ -125,18 +136,24 @@ class LeaderboardRow(EvaluationOut):
 
 
 class NetworkIn(BaseModel):
-    """The shape of a network; that of the DARTS papers on CIFAR-10 by default."""
+    """The shape of a network; by default that at which its search space's paper reports sizes on CIFAR-10."""
 
     model_config = ConfigDict(extra="forbid")
 
-    channels: int = Field(36, ge=2, le=512)
-    cells: int = Field(20, ge=1, le=40)
+    channels: int | None = Field(None, ge=2, le=512, description="36 for darts, 16 for nas-bench-201.")
+    cells: int | None = Field(None, ge=1, le=40, description="20 for darts, 15 for nas-bench-201.")
     classes: int = Field(10, ge=2, le=100_000)
     image_channels: int = Field(3, ge=1, le=64)
     image_size: int = Field(32, ge=2, le=1024)
     stem: StemChoice = Field(
         "auto", description="Of the papers for small or for large images; `auto`: large from 96 pixels on."
     )
+
+    def shape(self, space: SearchSpace) -> NetworkShape:
+        """The shape for genotypes of a search space."""
+        standard = standard_network(space)
+        given = self.model_dump(include={field.name for field in fields(NetworkShape)})
+        return replace(standard, **{name: value for name, value in given.items() if value is not None})
 
 
 class SearchSpaceOut(BaseModel):
@@ -147,9 +164,14 @@ class SearchSpaceOut(BaseModel):
     cells: list[str]
     inputs: int
     intermediates: int
-    predecessors: int
+    predecessors: int | Literal["all"] = Field(description="Edges kept into each node.")
     nodes: int
     edges_per_cell: int
+    none: bool = Field(description="Whether `none` can be chosen.")
+    join: str = Field(description="Whether the output concatenates nodes or sums edges.")
+    output: str = Field(description="Whether the output is a node apart or the last that has edges.")
+    network: str
+    text: str = Field(description="How a genotype is written in a line.")
 
 
 class SearchSpacesOut(BaseModel):

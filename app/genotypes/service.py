@@ -20,6 +20,7 @@ from models.genotypes import genotype as forms
 from models.genotypes.published import PUBLISHED
 from models.genotypes.search_space import SEARCH_SPACES, SearchSpace
 from models.genotypes.size import count_macs, count_parameters
+from models.genotypes.text import from_text
 
 PREFIX = "gen"
 
@@ -99,7 +100,6 @@ def register_published(session: Session) -> list[Genotype]:
         if published.name not in registered:
             registered[published.name] = row = build(
                 published.genotype,
-                SEARCH_SPACES["darts"],
                 origin=Origin.PUBLISHED,
                 name=published.name,
                 dataset_id=datasets.ensure_facts(session, published.searched_on).id,
@@ -154,7 +154,6 @@ def _from_library(
     weights = entry.continuous
     row = build(
         genotype,
-        space,
         origin=Origin.SEARCHED,
         name=name,
         dataset_id=dataset_id,
@@ -185,7 +184,6 @@ def _from_library(
 
 def build(
     genotype: forms.Genotype,
-    space: SearchSpace,
     *,
     origin: Origin,
     source: dict[str, Any],
@@ -194,6 +192,7 @@ def build(
     continuous: forms.ContinuousGenotype | None = None,
 ) -> Genotype:
     """A row for a genotype, not yet added to a session."""
+    space = genotype.space
     tensor = forms.to_tensor([genotype], space)
     return Genotype(
         id=new_id(PREFIX),
@@ -262,7 +261,6 @@ def _register(session: Session, request: GenotypeIn, prefix: str) -> Genotype:
         datasets.get(session, request.dataset_id, f"{prefix}dataset_id")
     row = build(
         genotype,
-        space,
         origin=Origin.REGISTERED,
         source={},
         name=request.name,
@@ -284,12 +282,12 @@ def _parse(
 ) -> tuple[forms.Genotype, forms.ContinuousGenotype | None]:
     try:
         if request.text is not None:
-            return forms.from_text(request.text, space), None
+            return from_text(request.text, space), None
         if request.genotype is not None:
             return forms.from_dict(request.genotype, space), None
         assert request.continuous is not None
         continuous = forms.continuous_from_dict(request.continuous, space)
-        return forms.discretise(continuous, space), continuous
+        return forms.discretise(continuous), continuous
     except forms.GenotypeError as error:
         form = next(name for name in ("text", "genotype", "continuous") if getattr(request, name) is not None)
         field = form if error.field == form else f"{form}.{error.field}"

@@ -37,7 +37,7 @@ class Genotype(Base):
     digest: Mapped[str]
     """A digest that is equal exactly for equal genotypes."""
     parameters: Mapped[int]
-    """Trainable parameters of its network in the DARTS papers' size: 36 channels, 20 cells, CIFAR-10."""
+    """Trainable parameters of the standard network of its search space."""
     macs: Mapped[int | None]
     """Multiply-accumulates of one image through the same network."""
     source: Mapped[dict[str, Any]]

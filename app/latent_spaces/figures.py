@@ -15,7 +15,6 @@ from app.latent_spaces.opened import from_bytes, open_space
 from app.latent_spaces.schemas import DirectionOut, MapOut, MapPoint, MeaningOut
 from app.problems import Conflict, InvalidRequest
 from models.errors import LatentError
-from models.genotypes.search_space import CELLS
 from models.latent_spaces.meaning import Method, directions, project, properties, silhouette
 
 MAP_LIMIT = 10_000
@@ -88,5 +87,6 @@ def meaning(session: Session, space_id: str, artifacts: Artifacts) -> MeaningOut
 
 
 def _shares(row: Genotype) -> dict[str, float]:
-    counts = Counter(operation for cell in CELLS for operation, _ in row.genotype[cell])
+    cells = genotypes.discrete(row).cells
+    counts = Counter(operation for edges in cells for operation, _ in edges)
     return {operation: count / counts.total() for operation, count in counts.items()}

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.jobs.schemas import Seeds
+from models.genotypes.search_space import DEFAULT_SPACE
 
 
 class SearchIn(BaseModel):
@@ -17,7 +18,7 @@ class SearchIn(BaseModel):
     )
 
     dataset_id: str
-    search_space: str = "darts"
+    search_space: str = DEFAULT_SPACE
     method: Literal["pc-darts", "random"] = "pc-darts"
     recipe: str = Field("paper-small", description="`paper-small` or `quick`.")
     overrides: dict[str, Any] = Field({}, description="Fields of the recipe to replace.")

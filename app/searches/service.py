@@ -20,7 +20,6 @@ from app.searches.schemas import SearchIn
 from app.searches.tables import Search
 from models.datasets.data import DataError
 from models.genotypes.genotype import ContinuousGenotype, Genotype
-from models.genotypes.search_space import SEARCH_SPACES
 from models.searches.limits import LimitError
 from models.searches.search import RECIPES, require_searchable
 
@@ -111,7 +110,6 @@ def finish(
     search = get(session, search_id)
     row = genotypes.build(
         genotype,
-        SEARCH_SPACES[search.search_space],
         origin=Origin.RANDOM if search.method == "random" else Origin.SEARCHED,
         source={"search_id": search.id, "seed": search.seed, "recipe": search.recipe},
         dataset_id=search.dataset_id,

@@ -25,7 +25,6 @@ from app.settings import Settings
 from app.trainings.schemas import TrainingIn
 from app.trainings.tables import Training
 from models.datasets.data import DataError, require_size
-from models.genotypes.search_space import SEARCH_SPACES
 from models.trainings import retrain
 from models.trainings.reference import download_weights, load_weights
 from models.trainings.retrain import RECIPES, TrainRecipe
@@ -197,9 +196,7 @@ def build(
     images = datasets.load(dataset, settings, artifacts)
     recipe = TrainRecipe(**row.settings)
     if genotype is not None:
-        network = retrain.of_genotype(
-            genotypes.discrete(genotype), SEARCH_SPACES[genotype.search_space], recipe
-        )
+        network = retrain.of_genotype(genotypes.discrete(genotype), recipe)
     else:
         assert row.reference is not None
         network = retrain.of_reference(row.reference, _pretrained(row, settings))

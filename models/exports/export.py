@@ -10,11 +10,15 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from models.genotypes import network, operations
+from models.genotypes import network, operations, residual
 from models.genotypes.genotype import Genotype
-from models.genotypes.network import Network
-from models.genotypes.search_space import SearchSpace
-from models.genotypes.size import NetworkShape
+from models.genotypes.size import NETWORKS, AnyNetwork, NetworkShape
+
+SOURCES: dict[str, tuple[ModuleType, ...]] = {
+    "darts": (operations, network),
+    "residual": (operations, network, residual),
+}
+"""The modules that a network needs, by the name that its search space gives it."""
 
 OPSET = 18
 """Version of the ONNX operators; every runtime since 2023 understands it."""
@@ -33,19 +37,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Genotype:
-    """Of each cell: (operation, predecessor) pairs, {predecessors} for each intermediate node in turn."""
-
-    normal = {normal}
-    reduce = {reduce}
-
-
 class SearchSpace:
     """The shape of a cell."""
 
+    cells = {space_cells}
     inputs = {inputs}
     intermediates = {intermediates}
-    predecessors = {predecessors}
+    kept = {kept}
+    join = "{join}"
+    """Inputs, nodes between inputs and output, and the node that each edge enters."""
+
+
+class Genotype:
+    """Of each cell: (operation, predecessor) pairs, in the order of `SearchSpace.kept`."""
+
+    space = SearchSpace
+    cells = ({cells}
+    )
 '''
 
 _CLASSIFIER = '''CLASSES = {classes}
@@ -55,7 +63,7 @@ MEAN, DEVIATION = {mean}, {deviation}
 """Of the images that the network was trained on, by channel."""
 
 
-class Classifier(Network):
+class Classifier({network}):
     """The network with its normalisation, so that it takes images as they are."""
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -76,7 +84,6 @@ _FOOTER = '''def build() -> {network}:
     """The network, with fresh weights."""
     return {network}(
         Genotype,
-        SearchSpace,
         image_channels={image_channels},
         classes={classes},
         channels={channels},
@@ -112,7 +119,6 @@ class Card:
 
 def module_source(
     genotype: Genotype,
-    space: SearchSpace,
     shape: NetworkShape,
     name: str,
     auxiliary: bool = False,
@@ -123,22 +129,25 @@ def module_source(
     Its network has the names of `Network`, so the weights of one load into the other.
 
     Args:
-        genotype, space: which cells.
+        genotype: which cells.
         shape: of the network.
         name: a line about it for the file's docstring.
         auxiliary: whether the network has the auxiliary head.
         card: of a trained network, whose file then takes images as they are.
     """
+    space = genotype.space
+    kind = NETWORKS[space.network].__name__
     header = _HEADER.format(
         name=name.replace("\\", " ").replace('"', "'"),
-        normal=_pairs(genotype.normal),
-        reduce=_pairs(genotype.reduce),
+        space_cells=json.dumps(space.cells).replace("[", "(").replace("]", ",)"),
+        cells="".join(_pairs(edges) for edges in genotype.cells),
         inputs=space.inputs,
         intermediates=space.intermediates,
-        predecessors=space.predecessors,
+        kept=space.kept,
+        join=space.join,
     )
     footer = _FOOTER.format(
-        network="Network" if card is None else "Classifier",
+        network=kind if card is None else "Classifier",
         image_channels=shape.image_channels,
         image_size=shape.image_size,
         classes=shape.classes,
@@ -147,14 +156,16 @@ def module_source(
         auxiliary=auxiliary,
         large_stem=shape.large_stem,
     )
-    parts = [header.rstrip("\n"), *_definitions(operations), *_definitions(network)]
+    parts = [header.rstrip("\n")]
+    for module in SOURCES[space.network]:
+        parts += _definitions(module)
     if card is not None:
-        values = {name: list(getattr(card, name)) for name in ("classes", "mean", "deviation")}
-        parts.append(_CLASSIFIER.format(**{name: repr(value) for name, value in values.items()}).rstrip("\n"))
+        values = {name: repr(list(getattr(card, name))) for name in ("classes", "mean", "deviation")}
+        parts.append(_CLASSIFIER.format(network=kind, **values).rstrip("\n"))
     return "\n\n\n".join([*parts, footer])
 
 
-def onnx_bytes(net: Network, shape: NetworkShape, card: Card | None = None) -> bytes:
+def onnx_bytes(net: AnyNetwork, shape: NetworkShape, card: Card | None = None) -> bytes:
     """A network as an ONNX model for any batch, to `logits` `[batch, classes]`.
 
     With a card it takes `images` as they are, uint8 `[batch, channels, size, size]`, normalises them, and
@@ -193,7 +204,7 @@ class _Logits(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, net: Network, card: Card | None) -> None:
+    def __init__(self, net: AnyNetwork, card: Card | None) -> None:
         super().__init__()
         self.net, self.normalises = net, card is not None
         if card is not None:
@@ -207,8 +218,8 @@ class _Logits(nn.Module):
 
 
 def _pairs(edges: tuple[tuple[str, int], ...]) -> str:
-    lines = "".join(f"        {edge!r},\n".replace("'", '"') for edge in edges)
-    return f"(\n{lines}    )"
+    lines = "".join(f"            {edge!r},\n".replace("'", '"') for edge in edges)
+    return f"\n        (\n{lines}        ),"
 
 
 def _definitions(module: ModuleType) -> list[str]:

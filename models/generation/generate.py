@@ -183,7 +183,7 @@ def generate(
         duplicates=int((fits & ~new)[:sampled].sum()),
         rejected=int((~fits)[:sampled].sum()),
         repaired=int(repaired[:sampled].sum()),
-        edits=edits(genotypes[kept], from_starts[kept]) if from_starts is not None else None,
+        edits=edits(genotypes[kept], from_starts[kept], space) if from_starts is not None else None,
     )
 
 
@@ -194,10 +194,10 @@ def _starts_of(samples: list[Sample], starts: Tensor | None) -> Tensor | None:
 
 
 def pack(genotypes: Tensor, space: SearchSpace) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
-    """Two numbers for each genotype, one a cell, that are the same exactly for equal genotypes."""
-    operation, predecessor = genotypes.flatten(2, 3).unbind(-1)  # [batch, cell, edge]
-    base = len(space.operations) * (space.inputs + space.intermediates)
-    digits = operation * (space.inputs + space.intermediates) + predecessor
+    """A number for each cell of each genotype; all are the same exactly for equal genotypes."""
+    operation, predecessor = genotypes.unbind(-1)  # [batch, cell, edge]
+    base = len(space.operations) * space.candidates.stop
+    digits = operation * space.candidates.stop + predecessor
     return (digits * base ** torch.arange(digits.shape[-1])).sum(-1).numpy()
 
 

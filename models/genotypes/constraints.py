@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from models.genotypes.genotype import edits
-from models.genotypes.search_space import CELLS, SearchSpace
+from models.genotypes.search_space import SearchSpace
 from models.genotypes.size import (
-    STANDARD_NETWORK,
     NetworkShape,
     count_macs,
     count_parameters,
     depth,
     mac_costs,
     parameter_costs,
+    standard_network,
 )
 
 
@@ -62,10 +62,11 @@ class Constraints:
 
     Args:
         parameters, macs: of the network of `shape`.
-        depth: operations on the longest path through a cell, the larger of both.
-        operations: by name, the count in both cells together.
+        depth: operations on the longest path through a cell, the larger of all cells.
+        operations: by name, the count in all cells together.
         edits: of each genotype from its start, as `genotype.edits` counts them.
-        shape: the network of which parameters and multiply-accumulates are counted.
+        shape: the network of which parameters and multiply-accumulates are counted; `None` for the standard
+            network of the search space.
     """
 
     parameters: Range = Range()
@@ -73,7 +74,7 @@ class Constraints:
     depth: Range = Range()
     operations: Mapping[str, Range] = field(default_factory=dict)
     edits: Range = Range()
-    shape: NetworkShape = STANDARD_NETWORK
+    shape: NetworkShape | None = None
 
     def met_by(self, genotypes: Tensor, space: SearchSpace, starts: Tensor | None = None) -> Tensor:
         """Which genotypes keep to all of it.
@@ -90,22 +91,25 @@ class Constraints:
         met &= self.macs.holds(count_macs(genotypes, space, self.shape))
         met &= self.depth.holds(depth(genotypes, space))
         for name, allowed in self.operations.items():
-            met &= allowed.holds((genotypes[..., 0] == space.operation(name)).sum((1, 2, 3)))
+            met &= allowed.holds((genotypes[..., 0] == space.operation(name)).sum((1, 2)))
         if starts is not None:
-            met &= self.edits.holds(edits(genotypes, starts))
+            met &= self.edits.holds(edits(genotypes, starts, space))
         return met
 
     def require_possible(self, space: SearchSpace) -> None:
         """Raises `ConstraintError` for a limit that no genotype of the space meets."""
-        self.parameters.require_within("parameters", *parameter_costs(space, self.shape).bounds(space))
-        self.macs.require_within("macs", *mac_costs(space, self.shape).bounds(space))
-        self.depth.require_within("depth", 1, space.intermediates)
-        edges = len(CELLS) * space.intermediates * space.predecessors
+        shape = self.shape or standard_network(space)
+        self.parameters.require_within("parameters", *parameter_costs(space, shape).bounds(space))
+        self.macs.require_within("macs", *mac_costs(space, shape).bounds(space))
+        self.depth.require_within("depth", 0 if space.none else 1, len(space.choosing))
+        edges = len(space.cells) * len(space.kept)
         self.edits.require_within("edits", 0, edges)
         for name, allowed in self.operations.items():
-            if name not in space.operations or name == "none":
-                names = ", ".join(space.operations[index] for index in space.choices)
-                raise ConstraintError(f"operations.{name}", f"unknown operation; must be one of {names}")
+            names = [space.operations[index] for index in space.choices]
+            if name not in names:
+                raise ConstraintError(
+                    f"operations.{name}", f"unknown operation; must be one of {', '.join(names)}"
+                )
             allowed.require_within(f"operations.{name}", 0, edges)
         needed = sum(allowed.min or 0 for allowed in self.operations.values())
         if needed > edges:

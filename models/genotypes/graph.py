@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from models.genotypes.genotype import ContinuousGenotype, legal_predecessors
-from models.genotypes.search_space import CELLS, SearchSpace
+from models.genotypes.genotype import ContinuousGenotype, best_predecessors
+from models.genotypes.search_space import SearchSpace
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -17,18 +17,20 @@ KINDS = ("input", "intermediate", "output")
 
 @dataclass(frozen=True)
 class Graph:
-    """A batch of graphs, each the two cells of a genotype joined without an edge between them.
+    """A batch of graphs, each the cells of a genotype joined without an edge between them.
 
-    Nodes are numbered cell by cell, the normal cell first. The edge from predecessor `i` to node `j`
-    stands at `[i, j]`. Edges into the output nodes are identity (`skip_connect`).
+    Nodes are numbered cell by cell, in the order of `SearchSpace.cells`. The edge from predecessor `i` to
+    node `j` stands at `[i, j]`. Edges into an output apart are identity (`skip_connect`). Where `none` can
+    be chosen it is an edge that is not there: its adjacency is 0, and its operation still `none`.
 
     Args:
         kinds: int64 `[nodes]`, an index of `KINDS`; the same for every graph of a space (F_N).
         adjacency: float32 `[batch, nodes, nodes]`, 1 where there is an edge (A). An edge of a
-            continuous genotype counts as `predecessors` times its share of the weights into its node,
-            at most 1, so that a discrete genotype is the special case.
+            continuous genotype counts as its share of the weights into its node times the edges kept
+            there, at most 1, and by what is not `none` where that can be chosen; so a discrete genotype
+            is the special case.
         operations: float32 `[batch, nodes, nodes, operations]`, one-hot, or a mixture for a
-            continuous genotype; 0 where there is no edge (F_E).
+            continuous genotype; 0 where no edge is kept (F_E).
     """
 
     kinds: Tensor
@@ -66,27 +68,25 @@ class Graph:
 def node_kinds(space: SearchSpace) -> Tensor:
     """int64 `[nodes]`: the kind of every node of the joined graph."""
     cell = [0] * space.inputs + [1] * space.intermediates + [2]
-    return torch.tensor(cell * len(CELLS))
+    return torch.tensor(cell * len(space.cells))
 
 
 def legal_edges(space: SearchSpace) -> Tensor:
     """int64 `[2, edges]`: every (predecessor, node) pair of the joined graph that can be chosen."""
-    offsets = [cell * space.nodes_per_cell for cell in range(len(CELLS))]
-    pairs = [(i + offset, j + offset) for offset in offsets for i, j in space.edges]
+    pairs = [(i + block.start, j + block.start) for block in space.blocks for i, j in space.edges]
     return torch.tensor(pairs).T.contiguous()
 
 
 def possible_edges(space: SearchSpace) -> Tensor:
-    """int64 `[2, edges]`: every pair that can carry an edge: the legal ones, and those into the outputs."""
-    size = space.nodes_per_cell
-    into = [(i, o) for o in range(size - 1, space.nodes, size) for i in range(o - space.intermediates, o)]
-    return torch.cat([legal_edges(space), torch.tensor(into).T], dim=1)
+    """int64 `[2, edges]`: every pair that can carry an edge: the legal ones, and those into outputs apart."""
+    into = [(i + block.start, block.stop - 1) for block in space.blocks for i in space.concat]
+    return torch.cat([legal_edges(space), torch.tensor(into, dtype=torch.int64).view(-1, 2).T], dim=1)
 
 
 class Cells(NamedTuple):
     """A batch of graphs as the layers of the VGAE take it: cell by cell, and the batch as the last dimension.
 
-    Both cells have the same small number of nodes and no edge between them, so all sums over neighbours
+    All cells have the same small number of nodes and no edge between them, so all sums over neighbours
     run over `nodes_per_cell` nodes, for all graphs of the batch side by side.
 
     Args:
@@ -132,66 +132,66 @@ def cells(graph: Graph, space: SearchSpace) -> Cells:
 
 def from_tensor(genotypes: Tensor, space: SearchSpace) -> Graph:
     """The graphs of discrete genotypes in the form of `genotype.to_tensor`."""
-    batch = genotypes.shape[0]
-    operation, predecessor = genotypes.flatten(1, 3).unbind(-1)  # [batch, cell * node * slot]
-    cell, node, _ = torch.meshgrid(
-        torch.arange(len(CELLS)),
-        torch.arange(space.intermediates),
-        torch.arange(space.predecessors),
-        indexing="ij",
-    )
-    offset = (cell * space.nodes_per_cell).flatten()
-    target = (offset + space.inputs + node.flatten()).expand(batch, -1)
-    graph = _with_outputs(batch, space)
-    row = torch.arange(batch)[:, None]
+    operation, predecessor = genotypes.flatten(1, 2).unbind(-1)  # [batch, cell * edge]
+    offset = torch.tensor([block.start for block in space.blocks]).repeat_interleave(len(space.kept))
+    target = (offset + torch.tensor(space.kept).repeat(len(space.cells))).expand(len(genotypes), -1)
+    graph = _with_outputs(len(genotypes), space)
+    row = torch.arange(len(genotypes))[:, None]
     graph.adjacency[row, predecessor + offset, target] = 1.0
     graph.operations[row, predecessor + offset, target, operation] = 1.0
-    return graph
+    return _without_none(graph, space)
 
 
 def from_continuous(genotypes: list[ContinuousGenotype], space: SearchSpace) -> Graph:
     """The graphs of continuous genotypes: every legal edge, with its weight and its mixture."""
     graph = _with_outputs(len(genotypes), space)
     source, target = legal_edges(space)
-    edges = torch.tensor([[*g.normal_edges, *g.reduce_edges] for g in genotypes])
-    mixtures = torch.tensor([[*g.normal, *g.reduce] for g in genotypes])
-    graph.adjacency[:, source, target] = (edges * space.predecessors).clamp(max=1.0)
+    kept = torch.tensor([space.kept_into(node) for _, node in space.edges]).repeat(len(space.cells))
+    edges = torch.tensor([genotype.edges for genotype in genotypes]).flatten(1)
+    graph.adjacency[:, source, target] = (edges * kept).clamp(max=1.0)
+    mixtures = torch.tensor([genotype.operations for genotype in genotypes]).flatten(1, 2)
     graph.operations[:, source, target] = mixtures
-    return graph
+    return _without_none(graph, space)
 
 
 def to_tensor(graph: Graph, space: SearchSpace) -> Tensor:
     """The legal genotypes nearest to a batch of (possibly soft) graphs.
 
-    Each intermediate node keeps the `predecessors` legal edges of the largest adjacency, each with
-    its largest operation other than `none`. On graphs of discrete genotypes this is the inverse of
+    Each node keeps as many legal edges as its space has it keep, those of the largest adjacency, each with
+    its largest operation that may be chosen. On graphs of discrete genotypes this is the inverse of
     `from_tensor`; on a decoder's scores it is the decoding rule of VGAE-NAS, and always legal.
 
     Returns:
         int64 in the form of `genotype.to_tensor`, on the CPU.
     """
     adjacency, operations = graph.adjacency.cpu(), graph.operations.cpu()
-    legal = legal_predecessors(space)  # [node, predecessor]
-    choices = torch.tensor(space.choices)
+    choices, into = torch.tensor(space.choices), torch.tensor(space.kept) - space.inputs
     cells = []
     for block in space.blocks:
-        # [batch, node, predecessor]; finite, so that no legal edge can tie with an illegal one
+        # [batch, chooser, candidate]; finite, so that no legal edge can tie with an illegal one
         scores = adjacency[:, block, block][:, space.candidates, space.choosers].transpose(1, 2)
-        scores = torch.nan_to_num(scores)
-        scores = scores.masked_fill(~legal, -torch.inf)
-        kept = scores.topk(space.predecessors, dim=-1).indices.sort(dim=-1).values
+        kept = best_predecessors(torch.nan_to_num(scores), space)  # [batch, edge]
         mixtures = operations[:, block, block][:, space.candidates, space.choosers]
         best = mixtures[..., choices].argmax(dim=-1).transpose(1, 2)
-        cells.append(torch.stack([choices[best.gather(2, kept)], kept], dim=-1))
+        row = torch.arange(len(kept))[:, None]
+        cells.append(torch.stack([choices[best[row, into, kept]], kept], dim=-1))
     return torch.stack(cells, dim=1)
 
 
+def _without_none(graph: Graph, space: SearchSpace) -> Graph:
+    """Takes away the edges on which `none` was chosen, or the share that it has, where it can be chosen."""
+    if space.none:
+        graph.adjacency.mul_(1 - graph.operations[..., space.operation("none")])
+    return graph
+
+
 def _with_outputs(batch: int, space: SearchSpace) -> Graph:
-    nodes, size = space.nodes, space.nodes_per_cell
+    """Graphs with the edges into outputs apart, and no others."""
+    nodes = space.nodes
     adjacency = torch.zeros(batch, nodes, nodes)
     operations = torch.zeros(batch, nodes, nodes, len(space.operations))
-    for output in range(size - 1, nodes, size):
-        into = slice(output - space.intermediates, output)
-        adjacency[:, into, output] = 1.0
-        operations[:, into, output, space.operation("skip_connect")] = 1.0
+    for block in space.blocks:
+        into = [block.start + node for node in space.concat]
+        adjacency[:, into, block.stop - 1] = 1.0
+        operations[:, into, block.stop - 1, space.operation("skip_connect")] = 1.0
     return Graph(node_kinds(space), adjacency, operations)

@@ -1,4 +1,4 @@
-"""The network that a genotype describes."""
+"""The networks of DARTS' genotypes, and the parts that networks of other search spaces share."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ from models.genotypes.operations import OPERATIONS, FactorizedReduce, ReLUConvBN
 from models.genotypes.search_space import SearchSpace
 
 STEM_MULTIPLIER = 3
-"""Channels of the small stem, as a multiple of those of the first cells."""
+"""Channels of DARTS' small stem, as a multiple of those of the first cells."""
 
 LARGE_IMAGE = 96
 """Pixels from which on images are large: `auto` then means the large stem."""
@@ -62,8 +62,7 @@ def _whole(part: Tensor) -> Tensor:
 class SmallStem(nn.Sequential):
     """The stem for small images: one convolution that keeps their size (Liu et al., 2019, appendix A.2.1)."""
 
-    def __init__(self, image_channels: int, channels: int) -> None:
-        width = STEM_MULTIPLIER * channels
+    def __init__(self, image_channels: int, width: int) -> None:
         super().__init__(nn.Conv2d(image_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
         self.width = width
 
@@ -98,38 +97,44 @@ class LargeStem(nn.Module):
 
 
 class Cell(nn.Module):
-    """One cell: two operations summed into each intermediate node of preprocessed inputs, concat.
+    """One cell: operations summed into each node, and nodes joined to the output.
 
-    Its inputs are preprocessed by who made them, see `Network.forward`.
+    Args:
+        edges: (operation, predecessor) pairs, in the order of `SearchSpace.kept`.
+        space: the search space.
+        channels: of all its nodes.
+        reduction: halves height and width, on the edges that leave its inputs.
+        preprocess: a module for each input, called by who made that input, see `Network.forward`.
     """
 
     def __init__(
         self,
         edges: tuple[tuple[str, int], ...],
         space: SearchSpace,
-        inputs: tuple[int, int],
         channels: int,
-        reduction: bool,
-        reduction_before: bool,
+        reduction: bool = False,
+        preprocess: tuple[nn.Module, ...] = (),
     ) -> None:
         super().__init__()
-        before = FactorizedReduce if reduction_before else ReLUConvBN
-        self.preprocess = nn.ModuleList([before(inputs[0], channels), ReLUConvBN(inputs[1], channels)])
+        self.preprocess = nn.ModuleList(preprocess)
+        self.inputs, self.join = space.inputs, space.join
         self.predecessors = [predecessor for _, predecessor in edges]
-        self.per_node = space.predecessors
         self.operations = nn.ModuleList(
             OPERATIONS[name](channels, 2 if reduction and predecessor < space.inputs else 1, True)
             for name, predecessor in edges
         )
+        # of each node the edges that carry something, or one that does not where there are none
+        self.into = []
+        for node in sorted(set(space.kept)):
+            into = [edge for edge, target in enumerate(space.kept) if target == node]
+            self.into.append([edge for edge in into if edges[edge][0] != "none"] or into[:1])
 
-    def forward(self, s0: Tensor, s1: Tensor, drop_path: float) -> Tensor:
-        states = [s0, s1]
-        inputs = len(states)
-        for first in range(0, len(self.predecessors), self.per_node):
-            into = range(first, first + self.per_node)
-            out, *others = (self._edge(e, states, drop_path) for e in into)
+    def forward(self, inputs: list[Tensor], drop_path: float) -> Tensor:
+        states = list(inputs)
+        for into in self.into:
+            out, *others = (self._edge(edge, states, drop_path) for edge in into)
             states.append(sum(others, start=out))
-        return torch.cat(states[inputs:], dim=1)
+        return torch.cat(states[self.inputs :], dim=1) if self.join == "concatenate" else states[-1]
 
     def _edge(self, edge: int, states: list[Tensor], drop_path: float) -> Tensor:
         operation = self.operations[edge]
@@ -162,11 +167,10 @@ class AuxiliaryHead(nn.Sequential):
 
 
 class Network(nn.Module):
-    """Stacked cells of a genotype between a convolutional stem and a linear classifier.
+    """Stacked cells of a DARTS genotype between a convolutional stem and a linear classifier.
 
     Args:
-        genotype: which cells.
-        space: its search space.
+        genotype: which cells: the first of its space for most positions, the second for reductions.
         image_channels: channels of the images.
         classes: outputs.
         channels: channels of the first cells; doubled by each reduction cell.
@@ -179,7 +183,6 @@ class Network(nn.Module):
     def __init__(
         self,
         genotype: Genotype,
-        space: SearchSpace,
         image_channels: int,
         classes: int,
         channels: int,
@@ -189,16 +192,22 @@ class Network(nn.Module):
         large_stem: bool = False,
     ) -> None:
         super().__init__()
+        space = genotype.space
         self.drop_path, self.large_stem = drop_path, large_stem
-        self.stem = (LargeStem if large_stem else SmallStem)(image_channels, channels)
+        self.stem: SmallStem | LargeStem = (
+            LargeStem(image_channels, channels)
+            if large_stem
+            else SmallStem(image_channels, STEM_MULTIPLIER * channels)
+        )
         self.cells = nn.ModuleList()
         reductions, inputs = reduction_cells(cells), (self.stem.width, self.stem.width)
         for position in range(cells):
             reduction = position in reductions
             channels *= 2 if reduction else 1
-            edges = genotype.reduce if reduction else genotype.normal
-            before = position - 1 in reductions if position else large_stem
-            self.cells.append(Cell(edges, space, inputs, channels, reduction, before))
+            halved = position - 1 in reductions if position else large_stem
+            before = FactorizedReduce if halved else ReLUConvBN
+            preprocess = before(inputs[0], channels), ReLUConvBN(inputs[1], channels)
+            self.cells.append(Cell(genotype.cells[reduction], space, channels, reduction, preprocess))
             inputs = (inputs[1], space.intermediates * channels)
             if position == 2 * cells // 3:
                 auxiliary_channels = inputs[1]
@@ -217,7 +226,7 @@ class Network(nn.Module):
         else:
             inputs = read_together(self.stem(images), [first, *self._readers(-1)])
         for position, cell in enumerate(self.cells):
-            out = cell(*inputs[:2], self.drop_path)
+            out = cell(inputs[:2], self.drop_path)
             inputs = [*inputs[2:], *read_together(out, self._readers(position))]
             if self.training and self.auxiliary is not None and position == self.auxiliary_after:
                 auxiliary = self.auxiliary(out)
@@ -228,3 +237,24 @@ class Network(nn.Module):
         """The modules that preprocess a cell's output, or at -1 the stem's, for the two cells after it."""
         following = list(self.cells[position + 1 : position + 3])
         return [cell.get_submodule(f"preprocess.{1 - i}") for i, cell in enumerate(following)]
+
+    @staticmethod
+    def edges(channels: int, image_size: int, cells: int) -> list[tuple[int, bool, int, int, int]]:
+        """The edges of its cells by what their operations cost.
+
+        Args:
+            channels, cells: of the network.
+            image_size: behind the stem.
+
+        Returns:
+            A row for each position and each kind of edge: the cell's number in the search space, whether
+            the edge leaves an input, its channels, the image size at its source, and its stride.
+        """
+        rows = []
+        for position in range(cells):
+            before, reduction = image_size, position in reduction_cells(cells)
+            if reduction:
+                channels, image_size = 2 * channels, (image_size + 1) // 2
+            rows.append((int(reduction), False, channels, image_size, 1))
+            rows.append((int(reduction), True, channels, before, 2 if reduction else 1))
+        return rows

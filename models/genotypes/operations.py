@@ -1,4 +1,5 @@
-"""The candidate operations of the `darts` space (Liu, Simonyan, Yang, 2019, section 3.1).
+"""The candidate operations of DARTS (Liu, Simonyan, Yang, 2019, section 3.1) and of NAS-Bench-201 (Dong,
+Yang, 2020, section 2.1).
 
 Every operation maps float `[batch, channels, height, width]` to the same shape, or to half the
 height and width (rounded up) at stride 2.
@@ -18,10 +19,12 @@ COLUMNS = 3
 class ReLUConvBN(nn.Sequential):
     """ReLU, convolution, batch normalisation."""
 
-    def __init__(self, inputs: int, outputs: int, affine: bool = True) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, affine: bool = True, kernel: int = 1, stride: int = 1
+    ) -> None:
         super().__init__(
             nn.ReLU(),
-            nn.Conv2d(inputs, outputs, 1, bias=False),
+            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
             nn.BatchNorm2d(outputs, affine=affine),
         )
 
@@ -185,6 +188,17 @@ def merge_pixels(x: Tensor) -> Tensor:
     return pairs.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
 
 
+class Zero(nn.Module):
+    """`none`: the edge that is not there."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x[..., :: self.stride, :: self.stride])
+
+
 def _pointwise(channels: int, affine: bool) -> list[nn.Module]:
     return [nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels, affine=affine)]
 
@@ -202,6 +216,7 @@ def _max_pool(channels: int, stride: int, affine: bool) -> nn.Module:
 
 
 OPERATIONS: dict[str, Callable[[int, int, bool], nn.Module]] = {
+    "none": lambda channels, stride, affine: Zero(stride),
     "max_pool_3x3": _max_pool,
     "avg_pool_3x3": _average_pool,
     "skip_connect": _skip,
@@ -209,5 +224,7 @@ OPERATIONS: dict[str, Callable[[int, int, bool], nn.Module]] = {
     "sep_conv_5x5": lambda channels, stride, affine: SeparableConv(channels, 5, stride, affine),
     "dil_conv_3x3": lambda channels, stride, affine: DilatedConv(channels, 3, stride, affine),
     "dil_conv_5x5": lambda channels, stride, affine: DilatedConv(channels, 5, stride, affine),
+    "nor_conv_1x1": lambda channels, stride, affine: ReLUConvBN(channels, channels, affine, 1, stride),
+    "nor_conv_3x3": lambda channels, stride, affine: ReLUConvBN(channels, channels, affine, 3, stride),
 }
-"""Operation by name: (channels, stride, affine) to a module. `none` is the absence of one."""
+"""Operation by name: (channels, stride, affine) to a module."""

@@ -8,23 +8,30 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.genotypes.genotype import Genotype
-from models.genotypes.network import LargeStem, Network, StemChoice, has_large_stem, reduction_cells
+from models.genotypes.network import LargeStem, Network, StemChoice, has_large_stem
 from models.genotypes.operations import OPERATIONS
-from models.genotypes.search_space import CELLS, SearchSpace
+from models.genotypes.residual import ResidualNetwork
+from models.genotypes.search_space import SearchSpace
+
+AnyNetwork = Network | ResidualNetwork
+"""The network of a genotype of any search space."""
+
+NETWORKS: dict[str, type[Network] | type[ResidualNetwork]] = {"darts": Network, "residual": ResidualNetwork}
+"""The networks that a search space can name."""
 
 
 @dataclass(frozen=True)
 class NetworkShape:
     """The shape of a network: all that its size depends on beside its genotype.
 
-    By default the network at which the DARTS papers report parameters on CIFAR-10.
+    By default for CIFAR-10.
     """
 
+    channels: int
+    cells: int
     image_channels: int = 3
     image_size: int = 32
     classes: int = 10
-    channels: int = 36
-    cells: int = 20
     stem: StemChoice = "auto"
 
     @property
@@ -32,13 +39,10 @@ class NetworkShape:
         """Whether the network has the large stem."""
         return has_large_stem(self.image_size, self.stem)
 
-    def network(
-        self, genotype: Genotype, space: SearchSpace, auxiliary: bool = False, drop_path: float = 0.0
-    ) -> Network:
+    def network(self, genotype: Genotype, auxiliary: bool = False, drop_path: float = 0.0) -> AnyNetwork:
         """The network of this shape of a genotype, with fresh weights."""
-        return Network(
+        return NETWORKS[genotype.space.network](
             genotype,
-            space,
             self.image_channels,
             self.classes,
             self.channels,
@@ -49,8 +53,12 @@ class NetworkShape:
         )
 
 
-STANDARD_NETWORK = NetworkShape()
-"""The network of which the parameters and MACs of a genotype are told."""
+def standard_network(space: SearchSpace) -> NetworkShape:
+    """The network of which the parameters and MACs of a search space's genotypes are told.
+
+    It is the one at which the space's paper reports sizes on CIFAR-10.
+    """
+    return NetworkShape(space.channels, space.depth)
 
 
 @dataclass(frozen=True)
@@ -67,74 +75,73 @@ class Costs:
 
     def of(self, genotypes: Tensor, space: SearchSpace) -> Tensor:
         """int64 `[batch]`, for genotypes in the form of `genotype.to_tensor`."""
-        operation, predecessor = genotypes.unbind(-1)  # [batch, cell, node, slot]
+        operation, predecessor = genotypes.unbind(-1)  # [batch, cell, edge]
         from_input = (predecessor < space.inputs).long()
-        cell = torch.arange(len(CELLS))[:, None, None]
-        return self.fixed + self.edges[cell, from_input, operation].sum(dim=(1, 2, 3))
+        cell = torch.arange(len(space.cells))[:, None]
+        return self.fixed + self.edges[cell, from_input, operation].sum(dim=(1, 2))
 
     def bounds(self, space: SearchSpace) -> tuple[int, int]:
         """The least and the most that any genotype costs."""
         choices = self.edges[:, :, list(space.choices)]
         least, most = choices.amin(2), choices.amax(2)  # [cell, from input]
         low = high = self.fixed
-        for node in range(space.intermediates):
-            inputs = range(max(0, space.predecessors - node), min(space.inputs, space.predecessors) + 1)
-            for cell in range(len(CELLS)):
-                totals = [(k, space.predecessors - k) for k in inputs]  # so many from inputs, from others
+        for node in space.choosing:
+            kept, others = space.kept_into(node), node - space.inputs
+            inputs = range(max(0, kept - others), min(space.inputs, kept) + 1)
+            for cell in range(len(space.cells)):
+                totals = [(k, kept - k) for k in inputs]  # so many from inputs, from others
                 low += min(k * int(least[cell, 1]) + n * int(least[cell, 0]) for k, n in totals)
                 high += max(k * int(most[cell, 1]) + n * int(most[cell, 0]) for k, n in totals)
         return low, high
 
 
-def count_parameters(genotypes: Tensor, space: SearchSpace, shape: NetworkShape = STANDARD_NETWORK) -> Tensor:
+def count_parameters(genotypes: Tensor, space: SearchSpace, shape: NetworkShape | None = None) -> Tensor:
     """Trainable parameters of the networks of many genotypes, auxiliary head not counted.
 
     Args:
         genotypes: in the form of `genotype.to_tensor`.
         space: their search space.
-        shape: of the networks.
+        shape: of the networks; by default of the space's standard network.
 
     Returns:
         int64 `[batch]`, equal to counting on the built networks.
     """
-    return parameter_costs(space, shape).of(genotypes, space)
+    return parameter_costs(space, shape or standard_network(space)).of(genotypes, space)
 
 
-def count_macs(genotypes: Tensor, space: SearchSpace, shape: NetworkShape = STANDARD_NETWORK) -> Tensor:
+def count_macs(genotypes: Tensor, space: SearchSpace, shape: NetworkShape | None = None) -> Tensor:
     """Multiply-accumulate operations of one image through the networks of many genotypes.
 
     Args:
         genotypes: in the form of `genotype.to_tensor`.
         space: their search space.
-        shape: of the networks.
+        shape: of the networks; by default of the space's standard network.
 
     Returns:
         int64 `[batch]`, equal to `measure_macs` of the built networks.
     """
-    return mac_costs(space, shape).of(genotypes, space)
+    return mac_costs(space, shape or standard_network(space)).of(genotypes, space)
 
 
 @lru_cache(maxsize=256)
 def parameter_costs(space: SearchSpace, shape: NetworkShape) -> Costs:
     """The costs of networks of a shape in trainable parameters."""
-    edges = torch.zeros(len(CELLS), 2, len(space.operations), dtype=torch.int64)
-    for reduction, from_input, channels, _ in _edges(shape):
+    edges = torch.zeros(len(space.cells), 2, len(space.operations), dtype=torch.int64)
+    for cell, from_input, channels, _, stride in _edges(space, shape):
         for index in space.choices:
-            module = _operation(space.operations[index], channels, 2 if reduction and from_input else 1)
-            edges[reduction, from_input, index] += sum(p.numel() for p in module.parameters())
+            module = _operation(space.operations[index], channels, stride)
+            edges[cell, int(from_input), index] += sum(p.numel() for p in module.parameters())
     return Costs(sum(p.numel() for p in _without_edges(space, shape).parameters()), edges)
 
 
 @lru_cache(maxsize=256)
 def mac_costs(space: SearchSpace, shape: NetworkShape) -> Costs:
     """The costs of networks of a shape in multiply-accumulates of one image."""
-    edges = torch.zeros(len(CELLS), 2, len(space.operations), dtype=torch.int64)
-    for reduction, from_input, channels, size in _edges(shape):
+    edges = torch.zeros(len(space.cells), 2, len(space.operations), dtype=torch.int64)
+    for cell, from_input, channels, size, stride in _edges(space, shape):
         for index in space.choices:
-            stride = 2 if reduction and from_input else 1
-            edges[reduction, from_input, index] += _operation_macs(
-                space.operations[index], channels, stride, size
-            )
+            macs = _operation_macs(space.operations[index], channels, stride, size)
+            edges[cell, int(from_input), index] += macs
     fixed = measure_macs(_without_edges(space, shape), shape.image_channels, shape.image_size)
     return Costs(fixed, edges)
 
@@ -148,28 +155,22 @@ def measure_macs(network: nn.Module, image_channels: int, image_size: int) -> in
     return macs
 
 
-def _edges(shape: NetworkShape) -> list[tuple[int, int, int, int]]:
-    """Of every cell, for edges from an intermediate node and from an input: (reduction, from input,
-    channels, image size at the edge's source)."""
-    channels, size, rows = shape.channels, shape.image_size, []
-    if shape.large_stem:
-        size = -(-size // LargeStem.REDUCTION)
-    for position in range(shape.cells):
-        before, reduction = size, position in reduction_cells(shape.cells)
-        if reduction:
-            channels, size = 2 * channels, (size + 1) // 2
-        rows += [(int(reduction), 0, channels, size), (int(reduction), 1, channels, before)]
-    return rows
+def _edges(space: SearchSpace, shape: NetworkShape) -> list[tuple[int, bool, int, int, int]]:
+    """The edges of a network's cells by what their operations cost, as `network.Network.edges` tells them."""
+    size = -(-shape.image_size // LargeStem.REDUCTION) if shape.large_stem else shape.image_size
+    return NETWORKS[space.network].edges(shape.channels, size, shape.cells)
 
 
-def _without_edges(space: SearchSpace, shape: NetworkShape) -> Network:
-    """A network whose edges are pooling alone, which has no parameters and no multiply-accumulates."""
-    edges = tuple(
-        ("max_pool_3x3", node) for _ in range(space.intermediates) for node in range(space.predecessors)
-    )
-    genotype = Genotype(edges, space.concat, edges, space.concat)
+def _without_edges(space: SearchSpace, shape: NetworkShape) -> AnyNetwork:
+    """A network with nothing on its edges, so without their parameters and multiply-accumulates."""
+    edges = tuple(("none", predecessor) for predecessor in _first_predecessors(space))
     with torch.device("meta"):
-        return shape.network(genotype, space)
+        return shape.network(Genotype(space, (edges,) * len(space.cells)))
+
+
+def _first_predecessors(space: SearchSpace) -> list[int]:
+    """Legal predecessors of all edges of a cell: the first ones of each node."""
+    return [place for slot in space.slots for place in range(slot.stop - slot.start)]
 
 
 @lru_cache(maxsize=4096)
@@ -192,18 +193,23 @@ def _macs(module: nn.Module, images: Tensor) -> int:
 
 
 def depth(genotypes: Tensor, space: SearchSpace) -> Tensor:
-    """Operations on the longest path from an input to the output, the larger of both cells.
+    """Operations on the longest path from an input to the output, the larger of all cells.
 
     Args:
         genotypes: in the form of `genotype.to_tensor`.
         space: their search space.
 
     Returns:
-        int64 `[batch]`.
+        int64 `[batch]`; 0 where no path leads from an input to the output.
     """
-    predecessors = genotypes[..., 1]  # [batch, cell, node, slot]
-    reached = torch.zeros(*predecessors.shape[:2], space.inputs + space.intermediates, dtype=torch.int64)
-    for node in range(space.intermediates):
-        before = reached.gather(2, predecessors[:, :, node])
-        reached[:, :, space.inputs + node] = before.amax(2) + 1
-    return reached.amax((1, 2))
+    operation, predecessor = genotypes.unbind(-1)  # [batch, cell, edge]
+    nowhere = -len(space.edges)  # so low that no path makes up for it
+    steps = torch.ones_like(operation)
+    if space.none:
+        steps[operation == space.operation("none")] = nowhere
+    reached = torch.zeros(*operation.shape[:2], space.choosers.stop, dtype=torch.int64)
+    for node, slot in zip(space.choosing, space.slots, strict=True):
+        before = reached.gather(2, predecessor[:, :, slot])
+        reached[:, :, node] = (before + steps[:, :, slot]).amax(2).clamp(min=nowhere)
+    ends = reached[:, :, list(space.concat) or [space.choosers.stop - 1]]
+    return ends.amax((1, 2)).clamp(min=0)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.genotypes.graph import Cells, possible_edges
-from models.genotypes.search_space import CELLS, SearchSpace
+from models.genotypes.search_space import SearchSpace
 
 
 class ColumnLinear(nn.Linear):
@@ -108,7 +108,7 @@ class IncomingEdges(nn.Module):
         source, target = possible_edges(space)
         slots = (target // size * size + target % size) * size + source % size
         self.register_buffer("slots", slots, persistent=False)  # in [cell, target, source]
-        self.shape = (len(CELLS), size, size)
+        self.shape = (len(space.cells), size, size)
         self.vectors = nn.Parameter(0.5 * torch.randn(len(slots), len(space.operations), outputs))
 
     def forward(self, cells: Cells) -> Tensor:

@@ -79,7 +79,7 @@ def properties(genotypes: Tensor, space: SearchSpace) -> dict[str, Tensor]:
         "depth": depth(genotypes, space),
     }
     for index in space.choices:
-        values[space.operations[index]] = (genotypes[..., 0] == index).sum((1, 2, 3))
+        values[space.operations[index]] = (genotypes[..., 0] == index).sum((1, 2))
     return {name: counted.double() for name, counted in values.items()}
 
 

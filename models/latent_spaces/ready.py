@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from models.genotypes.genotype import random_tensor
 from models.genotypes.graph import from_tensor
-from models.genotypes.search_space import SEARCH_SPACES, SearchSpace
+from models.genotypes.search_space import DEFAULT_SPACE, SEARCH_SPACES, SearchSpace
 from models.latent_spaces.fit import LatentFit
 from models.latent_spaces.stored import load_weights
 from models.latent_spaces.vgae import DEFAULT_SEED, PRESETS, VGAE, LatentRecipe, decode, encode
@@ -80,7 +80,7 @@ def make(space: SearchSpace) -> dict[str, Any]:
 def main() -> None:
     """Makes the ready space of one search space; prints its figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--search-space", default="darts", choices=SEARCH_SPACES)
+    parser.add_argument("--search-space", default=DEFAULT_SPACE, choices=SEARCH_SPACES)
     arguments = parser.parse_args()
     print(json.dumps(make(SEARCH_SPACES[arguments.search_space])))
 

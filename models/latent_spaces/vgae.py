@@ -1,6 +1,6 @@
 """The variational graph auto-encoder over genotypes (Hemmi, Tanigaki, Onishi, 2025, section 3).
 
-Every graph of a space has the same two cells of seven nodes, so a batch is dense: `graph.Cells`. Its layers
+Every graph of a space has the same cells of as many nodes, so a batch is dense: `graph.Cells`. Its layers
 are in `layers.py`.
 
 How sums and means are taken: reconstruction is a mean over the edges plus a mean over the pairs
@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
-from models.genotypes.genotype import legal_predecessors, random_tensor
+from models.genotypes.genotype import best_predecessors, legal_predecessors, random_tensor
 from models.genotypes.graph import KINDS, Cells, Graph, cells, from_tensor, node_kinds
-from models.genotypes.search_space import CELLS, SearchSpace
+from models.genotypes.search_space import SearchSpace
 from models.latent_spaces.layers import (
     ColumnLinear,
     DenseGAT,
@@ -113,7 +113,7 @@ class Encoder(nn.Module):
     def __init__(self, space: SearchSpace, recipe: LatentRecipe) -> None:
         super().__init__()
         self.recipe = recipe
-        self.shape = (len(CELLS), space.nodes_per_cell)
+        self.shape = (len(space.cells), space.nodes_per_cell)
         embedding, hidden = recipe.embedding, recipe.hidden
         self.register_buffer("kinds", F.one_hot(node_kinds(space), len(KINDS)).float(), persistent=False)
         self.kind = OneHotEmbedding(len(KINDS), embedding)
@@ -151,9 +151,12 @@ class Decoder(nn.Module):
     can carry an edge, or a loss.
     """
 
+    into: Tensor
+
     def __init__(self, space: SearchSpace, recipe: LatentRecipe) -> None:
         super().__init__()
         self.space, self.recipe = space, recipe
+        self.register_buffer("into", torch.tensor(space.kept), persistent=False)
         inputs, hidden = recipe.latent_dimension, recipe.hidden
         if recipe.positions:
             self.position = nn.Parameter(torch.randn(space.nodes, recipe.embedding))
@@ -190,7 +193,7 @@ class Decoder(nn.Module):
         return contract("fib,fjb->ijb", source.flatten(1, 2), target.flatten(1, 2))
 
     def predecessors(self, z: Tensor) -> Tensor:
-        """Logits of edges into the intermediate nodes of a cell, `[cell, target, source, batch]`."""
+        """Logits of edges into the choosers of a cell, `[cell, target, source, batch]`."""
         source, target = self._maps(z)
         space = self.space
         return contract("fcsb,fctb->ctsb", source[:, :, space.candidates], target[:, :, space.choosers])
@@ -205,15 +208,14 @@ class Decoder(nn.Module):
 
         Args:
             z: `[features, cell, node, batch]`.
-            predecessors: int64 `[cell, intermediate node, slot, batch]`.
+            predecessors: int64 `[cell, edge, batch]`.
 
         Returns:
-            `[operation, cell, intermediate node, slot, batch]`.
+            `[operation, cell, edge, batch]`.
         """
         source, target = self.classifier.project(z)
-        rows = predecessors.flatten(1, 2).expand(len(source), -1, -1, -1)
-        source = source.gather(2, rows).view(-1, *predecessors.shape)
-        return self.classifier(source, target[:, :, self.space.choosers, None])
+        source = source.gather(2, predecessors.expand(len(source), -1, -1, -1))
+        return self.classifier(source, target[:, :, self.into])
 
     def _maps(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Every node as the source and as the target of an edge."""
@@ -252,15 +254,16 @@ class VGAE(nn.Module):
         super().__init__()
         self.space, self.recipe = space, recipe
         self.encoder, self.decoder = Encoder(space, recipe), Decoder(space, recipe)
-        # of one cell, [intermediate node, candidate, 1]
+        # of one cell, [chooser, candidate, 1]
         self.register_buffer("legal", legal_predecessors(space)[..., None], persistent=False)
         none = torch.zeros(len(space.operations), dtype=torch.bool)
-        if "none" in space.operations:
+        if "none" in space.operations and not space.none:
             none[space.operation("none")] = True
         self.register_buffer("none", none, persistent=False)
-        # every set of predecessors that a node could have, [sets, predecessors]
-        sets = list(combinations(range(space.candidates.stop), space.predecessors))
-        self.register_buffer("sets", torch.tensor(sets), persistent=False)
+        # every set of predecessors that a node could have, [sets, predecessors]; none where it has them all
+        taken = 0 if space.predecessors == "all" else space.predecessors
+        sets = list(combinations(range(space.candidates.stop), taken))
+        self.register_buffer("sets", torch.tensor(sets, dtype=torch.int64), persistent=False)
         self.register_buffer("kinds", node_kinds(space), persistent=False)
 
     def encode(self, graph: Graph) -> tuple[Tensor, Tensor]:
@@ -285,7 +288,7 @@ class VGAE(nn.Module):
     def genotypes(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """The legal genotypes that latents decode to.
 
-        Each intermediate node takes its best legal predecessors, each of these edges its best operation.
+        Each node takes its best legal predecessors, or all, each of these edges its best operation.
         Of all other edges no operation is scored: the same genotypes as of `decode`, for less.
 
         Args:
@@ -297,17 +300,16 @@ class VGAE(nn.Module):
         """
         placed = self.decoder.placed(self._by_cell(z))
         scores = torch.nan_to_num(self.decoder.predecessors(placed))
-        scores = scores.masked_fill(~self.legal, -torch.inf)
-        kept = scores.topk(self.space.predecessors, dim=2).indices.sort(dim=2).values
+        kept = best_predecessors(scores.permute(3, 0, 1, 2), self.space).permute(1, 2, 0)
         logits = self.decoder.operations_from(placed, kept)
         choices = torch.tensor(self.space.choices, device=logits.device)
         operations = choices[logits[choices].argmax(0)]
-        genotypes = torch.stack([operations, kept], dim=-1).permute(3, 0, 1, 2, 4)
+        genotypes = torch.stack([operations, kept], dim=-1).permute(2, 0, 1, 3)
         if self.recipe.exclusive:
             return genotypes, torch.zeros(len(z), dtype=torch.bool, device=z.device)
         raw = (self.decoder.edges(placed) > 0).permute(2, 0, 1).triu(1)
         same = (raw == (from_tensor(genotypes.cpu(), self.space).adjacency > 0).to(raw.device)).all((1, 2))
-        return genotypes, ~(same & (logits.argmax(0) == operations).flatten(0, 2).all(0))
+        return genotypes, ~(same & (logits.argmax(0) == operations).flatten(0, 1).all(0))
 
     def forward(self, batch: Cells, noise: Tensor) -> Losses:
         """The loss on a batch, with `z = mu + noise * exp(logstd)`.
@@ -321,10 +323,13 @@ class VGAE(nn.Module):
         recipe, space = self.recipe, self.space
         weights = batch.adjacency[:, space.targets, space.sources]
         wanted = batch.operations[:, :, space.targets, space.sources]
+        if space.none:  # an edge that is not there has an operation to tell as well: `none`
+            weights = wanted.sum(0)
         if recipe.exclusive:
             positive, negative = self._exclusive(edges, batch.adjacency), edges.new_zeros(())
             scores = scores.masked_fill(self.none[:, None, None, None, None], -1e4)
-            weights = weights * F.pad(self.legal, (0, 0, 0, 1, 0, 1))  # the edges into the output are given
+            if space.output == "apart":  # the edges into it are given
+                weights = weights * F.pad(self.legal, (0, 0, 0, 1, 0, 1))
         else:
             missed = F.softplus(-edges)  # -log sigmoid(x); and -log sigmoid(-x) = x + softplus(-x)
             positive = (batch.present * missed).sum() / batch.present.sum()
@@ -355,6 +360,8 @@ class VGAE(nn.Module):
             scores: of `Decoder.predecessors`.
             adjacency: `[cell, target, source, batch]`.
         """
+        if self.space.predecessors == "all":
+            return scores.new_zeros(())
         scores = scores.masked_fill(~self.legal, -1e4)
         wanted = adjacency[:, self.space.choosers, self.space.candidates] * self.legal
         normaliser = scores[:, :, self.sets].sum(3).logsumexp(2)

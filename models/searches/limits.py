@@ -12,10 +12,17 @@ from models.genotypes.genotype import (
     random_tensor,
     to_tensor,
 )
-from models.genotypes.search_space import CELLS, SearchSpace
-from models.genotypes.size import STANDARD_NETWORK, count_parameters, parameter_costs
+from models.genotypes.search_space import SearchSpace
+from models.genotypes.size import count_parameters, parameter_costs, standard_network
 
-CONVOLUTIONS = ("sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5")
+CONVOLUTIONS = (
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+    "nor_conv_1x1",
+    "nor_conv_3x3",
+)
 
 DRAWS = 10_000
 """Random genotypes among which one within the limits is looked for."""
@@ -30,43 +37,43 @@ class Limits:
     """Limits on the discrete genotype of a search; `None` for no limit.
 
     Args:
-        max_skip_connections: in either cell.
-        max_params: of the network of `STANDARD_NETWORK`.
+        max_skip_connections: in any cell.
+        max_params: of the standard network of the search space.
     """
 
     max_skip_connections: int | None = None
     max_params: int | None = None
 
-    def met_by(self, genotype: Genotype, space: SearchSpace) -> bool:
+    def met_by(self, genotype: Genotype) -> bool:
         """Whether a genotype is within the limits."""
         skips = max(genotype.count("skip_connect").values())
         if self.max_skip_connections is not None and skips > self.max_skip_connections:
             return False
-        return self.max_params is None or parameters(genotype, space) <= self.max_params
+        return self.max_params is None or parameters(genotype) <= self.max_params
 
     def require_possible(self, space: SearchSpace) -> None:
         """Raises `LimitError` if `max_params` is below that of the smallest genotype."""
-        smallest, _ = parameter_costs(space, STANDARD_NETWORK).bounds(space)
+        smallest, _ = parameter_costs(space, standard_network(space)).bounds(space)
         if self.max_params is not None and self.max_params < smallest:
             raise LimitError(f"must be at least {smallest}, that of the smallest genotype")
 
 
-def parameters(genotype: Genotype, space: SearchSpace) -> int:
-    """Trainable parameters of the network of `STANDARD_NETWORK`."""
-    return int(count_parameters(to_tensor([genotype], space), space))
+def parameters(genotype: Genotype) -> int:
+    """Trainable parameters of the standard network of its search space."""
+    return int(count_parameters(to_tensor([genotype], genotype.space), genotype.space))
 
 
-def discretise_within(continuous: ContinuousGenotype, space: SearchSpace, limits: Limits) -> Genotype:
+def discretise_within(continuous: ContinuousGenotype, limits: Limits) -> Genotype:
     """The discrete genotype of a continuous one, with its weakest parts given up until it is within limits.
 
     While a cell has too many skip connections, its weakest is struck out; while the network is too
     large, the convolution of least weight for its size is. What is struck out, the next best on the
     edge or another edge replaces.
     """
-    genotype = discretise(continuous, space)
-    while not limits.met_by(genotype, space):
-        continuous = _strike(continuous, *_weakest(continuous, genotype, space, limits))
-        genotype = discretise(continuous, space)
+    genotype = discretise(continuous)
+    while not limits.met_by(genotype):
+        continuous = _strike(continuous, *_weakest(continuous, genotype, limits))
+        genotype = discretise(continuous)
     return genotype
 
 
@@ -81,45 +88,39 @@ def random_within(space: SearchSpace, limits: Limits, seed: int) -> Genotype:
     if limits.max_params is not None:
         fits &= count_parameters(draws, space) <= limits.max_params
     if limits.max_skip_connections is not None:
-        skips = (draws[..., 0] == space.operation("skip_connect")).sum((2, 3)).amax(1)
+        skips = (draws[..., 0] == space.operation("skip_connect")).sum(2).amax(1)
         fits &= skips <= limits.max_skip_connections
     if not fits.any():
         raise LimitError(f"none of {DRAWS} random genotypes is within the limits; loosen them")
     return from_tensor(draws[fits][:1], space)[0]
 
 
-def _weakest(
-    continuous: ContinuousGenotype, genotype: Genotype, space: SearchSpace, limits: Limits
-) -> tuple[str, int, int]:
+def _weakest(continuous: ContinuousGenotype, genotype: Genotype, limits: Limits) -> tuple[int, int, int]:
     """The cell, edge and operation to strike out next."""
+    space = genotype.space
     kept = [
-        (cell, space.edges.index((node, space.inputs + i // space.predecessors)), space.operation(name))
-        for cell in CELLS
-        for i, (name, node) in enumerate(getattr(genotype, cell))
+        (cell, space.edges.index((source, node)), space.operation(name))
+        for cell, edges in enumerate(genotype.cells)
+        for node, (name, source) in zip(space.kept, edges, strict=True)
     ]
 
-    def strength(part: tuple[str, int, int]) -> float:
+    def strength(part: tuple[int, int, int]) -> float:
         cell, edge, operation = part
-        weight: float = (
-            getattr(continuous, cell)[edge][operation] * getattr(continuous, f"{cell}_edges")[edge]
-        )
-        return weight
+        return continuous.operations[cell][edge][operation] * continuous.edges[cell][edge]
 
-    most = limits.max_skip_connections
-    for cell, skips in genotype.count("skip_connect").items():
+    most, skip = limits.max_skip_connections, space.operation("skip_connect")
+    for cell, skips in enumerate(genotype.count("skip_connect").values()):
         if most is not None and skips > most:
-            skip = space.operation("skip_connect")
             return min((part for part in kept if part[0] == cell and part[2] == skip), key=strength)
-    convolutions = {space.operation(name): int(name[-1]) for name in CONVOLUTIONS}
+    convolutions = {space.operation(name): int(name[-1]) for name in CONVOLUTIONS if name in space.operations}
     sized = [part for part in kept if part[2] in convolutions]
     if sized:
         return min(sized, key=lambda part: strength(part) / convolutions[part[2]])
     # a skip connection that halves its input has two small convolutions
-    return min((part for part in kept if part[2] == space.operation("skip_connect")), key=strength)
+    return min((part for part in kept if part[2] == skip), key=strength)
 
 
-def _strike(continuous: ContinuousGenotype, cell: str, edge: int, operation: int) -> ContinuousGenotype:
-    rows = [list(row) for row in getattr(continuous, cell)]
-    rows[edge][operation] = 0.0
-    struck = tuple(map(tuple, rows))
-    return replace(continuous, normal=struck) if cell == "normal" else replace(continuous, reduce=struck)
+def _strike(continuous: ContinuousGenotype, cell: int, edge: int, operation: int) -> ContinuousGenotype:
+    cells = [[list(row) for row in rows] for rows in continuous.operations]
+    cells[cell][edge][operation] = 0.0
+    return replace(continuous, operations=tuple(tuple(map(tuple, rows)) for rows in cells))

@@ -16,7 +16,7 @@ from models.genotypes.genotype import ContinuousGenotype, Genotype
 from models.genotypes.network import StemChoice, has_large_stem
 from models.genotypes.search_space import SearchSpace
 from models.searches.limits import Limits, discretise_within, random_within
-from models.searches.supernet import Supernet
+from models.searches.supernet import SUPERNETS
 
 Fraction = Annotated[float, Ge(0), Lt(1)]
 Rate = Annotated[float, Gt(0), Le(10)]
@@ -215,7 +215,7 @@ class PCDARTSSearch(Search):
         self.alpha_half: Split = data.train.subset(order[half:]).to(device)
         self.statistics = data.statistics(device)
         torch.manual_seed(seed)
-        self.net = Supernet(
+        self.net = SUPERNETS[space.network](
             space,
             data.channels,
             len(data.classes),
@@ -273,7 +273,7 @@ class PCDARTSSearch(Search):
         )
 
     def genotype(self) -> Genotype:
-        return discretise_within(self.continuous(), self.space, self.recipe.limits)
+        return discretise_within(self.continuous(), self.recipe.limits)
 
     def continuous(self) -> ContinuousGenotype:
         return self.net.continuous()

@@ -1,4 +1,4 @@
-"""The PC-DARTS supernet (Xu et al., 2020), with all edges that leave a state computed together.
+"""The PC-DARTS supernets (Xu et al., 2020), with all edges that leave a state computed together.
 
 Three identities make it fast without changing what it computes:
 
@@ -11,7 +11,7 @@ Three identities make it fast without changing what it computes:
 `none` contributes nothing but its share of the softmax.
 """
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -19,9 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.genotypes.genotype import ContinuousGenotype
-from models.genotypes.network import LargeStem, SmallStem, reduction_cells
+from models.genotypes.network import STEM_MULTIPLIER, LargeStem, SmallStem, reduction_cells
 from models.genotypes.operations import FactorizedReduce, ReLUConvBN, shift_pixel
-from models.genotypes.search_space import CELLS, SearchSpace
+from models.genotypes.residual import ResidualBlock
+from models.genotypes.search_space import SearchSpace
 
 EPSILON, MOMENTUM = 1e-5, 0.1
 """Epsilon and momentum of every batch normalisation, as `nn.BatchNorm2d` has them."""
@@ -32,6 +33,7 @@ takes eight times as long as normalising 16 (PyTorch 2.14.1)."""
 
 SEPARABLE = {"sep_conv_3x3": 3, "sep_conv_5x5": 5}
 DILATED = {"dil_conv_3x3": 3, "dil_conv_5x5": 5}
+PLAIN = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
 
 
 class EdgeNorm(nn.Module):
@@ -95,6 +97,32 @@ class FoldedConv(nn.Module):
         return F.conv2d(x, kernel, None, self.stride, self.padding, self.dilation, self.groups)
 
 
+class PlainConv(nn.Module):
+    """The convolution of every edge that leaves a state, as one.
+
+    Args:
+        edges, channels: how many edges, and channels of each.
+        kernel, stride: of the convolution; padding keeps the size.
+        padded: edges with those of zeros that fill up the channels, see `ALIGNMENT`.
+
+    Returns:
+        `[batch, padded * channels, height, width]`.
+    """
+
+    def __init__(self, edges: int, channels: int, kernel: int, stride: int, *, padded: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(
+            _uniform(edges, channels, channels, kernel, kernel, fan=channels * kernel**2)
+        )
+        self.stride, self.padding, self.fill = stride, kernel // 2, (padded - edges) * channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = self.weight.flatten(0, 1)
+        if self.fill:
+            kernel = F.pad(kernel, (0, 0, 0, 0, 0, 0, 0, self.fill))
+        return F.conv2d(x, kernel, None, self.stride, self.padding)
+
+
 class SharedReduce(nn.Module):
     """The `FactorizedReduce` of every edge that leaves a state, without its normalisation.
 
@@ -132,7 +160,7 @@ class StateEdges(nn.Module):
         width = self.width
         padded = edges + -edges % max(ALIGNMENT // width, 1)
         self.fill, wide = padded - edges, padded * width
-        self.order = [i for i, name in enumerate(space.operations) if name in (*SEPARABLE, *DILATED)]
+        self.order = [i for i, name in enumerate(space.operations) if name in (*SEPARABLE, *DILATED, *PLAIN)]
         self.pools = [
             i for i, name in enumerate(space.operations) if name in ("max_pool_3x3", "avg_pool_3x3")
         ]
@@ -147,6 +175,8 @@ class StateEdges(nn.Module):
                 self.second[name] = FoldedConv(
                     edges, width, SEPARABLE[name], 1, 1, padded=padded, shared=False
                 )
+            elif name in PLAIN:
+                self.first[name] = PlainConv(edges, width, PLAIN[name], stride, padded=padded)
             else:
                 self.first[name] = FoldedConv(
                     edges, width, DILATED[name], stride, 2, padded=padded, shared=True
@@ -203,14 +233,14 @@ class StateEdges(nn.Module):
                 outs.append(F.max_pool2d(chosen, 3, self.stride, padding=1))
             else:
                 outs.append(F.avg_pool2d(chosen, 3, self.stride, padding=1, count_include_pad=False))
-        inputs = self.pool_norm(torch.cat(outs, dim=1))
+        inputs = [self.pool_norm(torch.cat(outs, dim=1))] if outs else []
         if self.stride == 1:
-            inputs = torch.cat([inputs, chosen], dim=1)
+            inputs.append(chosen)
             columns.append(self.skip)
         share = weights[:, columns]  # [edge, input]
         diagonal = torch.eye(self.width, dtype=share.dtype, device=share.device)
         kernel = share[:, None, :, None] * diagonal[None, :, None]  # [edge, channel, input, channel]
-        return F.conv2d(inputs, kernel.flatten(0, 1).flatten(1)[..., None, None])
+        return F.conv2d(torch.cat(inputs, dim=1), kernel.flatten(0, 1).flatten(1)[..., None, None])
 
 
 class SearchCell(nn.Module):
@@ -218,51 +248,48 @@ class SearchCell(nn.Module):
 
     Args:
         space: the search space.
-        inputs: channels of the outputs of the two cells before.
         channels: of this cell's states.
-        reduction: halves height and width.
-        reduction_before: the cell before did.
+        reduction: halves height and width, on the edges that leave its inputs.
         partial: K of the paper.
+        preprocess: a module for each input, or none at all.
     """
 
     def __init__(
         self,
         space: SearchSpace,
-        inputs: tuple[int, int],
         channels: int,
         reduction: bool,
-        reduction_before: bool,
         partial: int,
+        preprocess: tuple[nn.Module, ...] = (),
     ) -> None:
         super().__init__()
-        first = FactorizedReduce if reduction_before else ReLUConvBN
-        self.preprocess = nn.ModuleList(
-            [first(inputs[0], channels, False), ReLUConvBN(inputs[1], channels, False)]
-        )
-        self.inputs, self.partial = space.inputs, partial
+        self.preprocess = nn.ModuleList(preprocess)
+        self.inputs, self.join, self.partial = space.inputs, space.join, partial
         # the rows of `space.edges` that leave each state, in the order of the nodes they enter
         self.leaving = [
             [row for row, (i, _) in enumerate(space.edges) if i == state]
-            for state in range(space.inputs + space.intermediates - 1)
+            for state in range(space.candidates.stop)
         ]
         self.states = nn.ModuleList(
             StateEdges(space, len(rows), channels, 2 if reduction and i < space.inputs else 1, partial)
             for i, rows in enumerate(self.leaving)
         )
 
-    def forward(self, s0: Tensor, s1: Tensor, weights: Tensor, betas: Tensor) -> Tensor:
-        """The concatenated intermediate states.
+    def forward(self, inputs: list[Tensor], weights: Tensor, betas: Tensor) -> Tensor:
+        """The output: intermediate states concatenated, or the last one.
 
         Args:
-            s0, s1: outputs of the two cells before.
+            inputs: outputs of the cells before.
             weights: `[edges, operations]`, the softmax of this cell's alphas.
             betas: `[edges]`, the softmax of its betas over the edges into each node.
         """
         weights = weights * betas[:, None]
-        states = [self.preprocess[0](s0), self.preprocess[1](s1)]
+        states = list(inputs)
+        for i, preprocess in enumerate(self.preprocess):
+            states[i] = preprocess(inputs[i])
         # sums for the nodes that are not complete yet, the next one first
         mixed_sums: Tensor | None = None
-        rest_sums: list[Tensor | None] = [None] * (len(self.states) - 1)
+        rest_sums: list[Tensor | None] = [None] * (len(self.states) - self.inputs + 1)
         for i, (rows, edges) in enumerate(zip(self.leaving, self.states, strict=True)):
             mixed, rest = edges(states[i], weights[rows])
             mixed_sums = mixed if mixed_sums is None else mixed_sums + mixed
@@ -274,7 +301,7 @@ class SearchCell(nn.Module):
                 width = mixed.shape[1] // len(rows)
                 complete, mixed_sums = mixed_sums.split([width, mixed_sums.shape[1] - width], dim=1)
                 states.append(self._shuffle(complete, rest_sums[i - self.inputs + 1]))
-        return torch.cat(states[self.inputs :], dim=1)
+        return torch.cat(states[self.inputs :], dim=1) if self.join == "concatenate" else states[-1]
 
     def _shuffle(self, mixed: Tensor, rest: Tensor | None) -> Tensor:
         """Joins both parts with the channel shuffle, `[K, width]` to `[width, K]`."""
@@ -282,18 +309,22 @@ class SearchCell(nn.Module):
         return torch.stack([mixed, *rest.chunk(self.partial - 1, dim=1)], dim=2).flatten(1, 2)
 
 
-class Supernet(nn.Module):
-    """Stacked search cells between a convolutional stem and a linear classifier.
+class Supernet(nn.Module, ABC):
+    """Stacked search cells between a convolutional stem and a linear classifier, with alphas and betas.
 
     Args:
         space: the search space.
         image_channels: channels of the images.
         classes: outputs.
-        channels: channels of the first cells; doubled by each reduction cell.
-        cells: how many cells, two of them reduction cells (one below three cells).
+        channels: channels of the first cells; doubled at one and two thirds of the depth.
+        cells: how many cells.
         partial: K of the paper; divides `channels`.
         large_stem: brings images down to an eighth before the first cell.
     """
+
+    classifier: nn.Linear
+    alphas: nn.Parameter
+    betas: nn.Parameter
 
     def __init__(
         self,
@@ -307,29 +338,25 @@ class Supernet(nn.Module):
     ) -> None:
         super().__init__()
         self.space, self.large_stem = space, large_stem
-        self.stem = (LargeStem if large_stem else SmallStem)(image_channels, channels)
-        self.reductions, inputs = reduction_cells(cells), (self.stem.width, self.stem.width)
-        self.cells = nn.ModuleList()
-        for position in range(cells):
-            reduction = position in self.reductions
-            channels *= 2 if reduction else 1
-            before = position - 1 in self.reductions if position else large_stem
-            self.cells.append(SearchCell(space, inputs, channels, reduction, before, partial))
-            inputs = (inputs[1], space.intermediates * channels)
-        self.classifier = nn.Linear(inputs[1], classes)
-        shape = (len(CELLS), len(space.edges))
+        self.reductions = reduction_cells(cells)
+        width = self._stack(image_channels, channels, cells, partial)
+        self.classifier = nn.Linear(width, classes)
+        shape = (len(space.cells), len(space.edges))
         self.alphas = nn.Parameter(1e-3 * torch.randn(*shape, len(space.operations)))
         self.betas = nn.Parameter(1e-3 * torch.randn(shape))
 
+    @abstractmethod
+    def _stack(self, image_channels: int, channels: int, cells: int, partial: int) -> int:
+        """Makes the stem and the cells; the channels that reach the classifier."""
+
+    @abstractmethod
+    def _features(self, images: Tensor, weights: Tensor, betas: Tensor) -> Tensor:
+        """The output of the last cell, `[batch, channels, height, width]`."""
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits `[batch, classes]`."""
-        weights, betas = self.operation_weights(), self.edge_weights()
-        stem = self.stem(images)
-        s0, s1 = stem if self.large_stem else (stem, stem)
-        for position, cell in enumerate(self.cells):
-            kind = int(position in self.reductions)
-            s0, s1 = s1, cell(s0, s1, weights[kind], betas[kind])
-        return self.classifier(F.adaptive_avg_pool2d(s1, 1).flatten(1))
+        features = self._features(images, self.operation_weights(), self.edge_weights())
+        return self.classifier(F.adaptive_avg_pool2d(features, 1).flatten(1))
 
     def operation_weights(self) -> Tensor:
         """Softmax of alphas, `[cell, edges, operations]`."""
@@ -337,7 +364,7 @@ class Supernet(nn.Module):
 
     def edge_weights(self) -> Tensor:
         """Softmax of betas over the edges into each node, `[cell, edges]` (PC-DARTS, eq. 3)."""
-        into = self.betas.split(list(self._nodes()), dim=1)
+        into = self.betas.split(list(self.space.choosing), dim=1)  # a node has an edge from each before it
         return torch.cat([F.softmax(part, dim=1) for part in into], dim=1)
 
     def architecture(self) -> list[nn.Parameter]:
@@ -351,17 +378,69 @@ class Supernet(nn.Module):
     @torch.no_grad()
     def continuous(self) -> ContinuousGenotype:
         """The genotype as the search left it."""
-        weights, betas = self.operation_weights().tolist(), self.edge_weights().tolist()
-        return ContinuousGenotype(
-            normal=tuple(map(tuple, weights[0])),
-            normal_edges=tuple(betas[0]),
-            reduce=tuple(map(tuple, weights[1])),
-            reduce_edges=tuple(betas[1]),
-        )
+        cells = self.operation_weights().tolist()
+        operations = tuple(tuple(map(tuple, rows)) for rows in cells)
+        return ContinuousGenotype(self.space, operations, tuple(map(tuple, self.edge_weights().tolist())))
 
-    def _nodes(self) -> Sequence[int]:
-        """The number of edges that enter each intermediate node."""
-        return range(self.space.inputs, self.space.inputs + self.space.intermediates)
+
+class DartsSupernet(Supernet):
+    """The supernet of `network.Network`: cells of two inputs, some of them reduction cells."""
+
+    def _stack(self, image_channels: int, channels: int, cells: int, partial: int) -> int:
+        self.stem: SmallStem | LargeStem = (
+            LargeStem(image_channels, channels)
+            if self.large_stem
+            else SmallStem(image_channels, STEM_MULTIPLIER * channels)
+        )
+        inputs = (self.stem.width, self.stem.width)
+        self.cells = nn.ModuleList()
+        for position in range(cells):
+            reduction = position in self.reductions
+            channels *= 2 if reduction else 1
+            halved = position - 1 in self.reductions if position else self.large_stem
+            before = FactorizedReduce if halved else ReLUConvBN
+            preprocess = before(inputs[0], channels, False), ReLUConvBN(inputs[1], channels, False)
+            self.cells.append(SearchCell(self.space, channels, reduction, partial, preprocess))
+            inputs = (inputs[1], self.space.intermediates * channels)
+        return inputs[1]
+
+    def _features(self, images: Tensor, weights: Tensor, betas: Tensor) -> Tensor:
+        stem = self.stem(images)
+        s0, s1 = stem if self.large_stem else (stem, stem)
+        for position, cell in enumerate(self.cells):
+            kind = int(position in self.reductions)
+            s0, s1 = s1, cell([s0, s1], weights[kind], betas[kind])
+        return s1
+
+
+class ResidualSupernet(Supernet):
+    """The supernet of `residual.ResidualNetwork`: cells of one input, between stages a residual block."""
+
+    def _stack(self, image_channels: int, channels: int, cells: int, partial: int) -> int:
+        self.stem = (LargeStem if self.large_stem else SmallStem)(image_channels, channels)
+        self.cells, self.blocks = nn.ModuleList(), nn.ModuleDict()
+        for position in range(cells):
+            if position in self.reductions:
+                self.blocks[str(position)] = ResidualBlock(channels, 2 * channels, False)
+                channels *= 2
+            self.cells.append(SearchCell(self.space, channels, False, partial))
+        self.last = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
+        return channels
+
+    def _features(self, images: Tensor, weights: Tensor, betas: Tensor) -> Tensor:
+        out = self.stem(images)
+        if self.large_stem:
+            _, out = out
+        for position, cell in enumerate(self.cells):
+            if str(position) in self.blocks:
+                out = self.blocks[str(position)](out)
+            out = cell([out], weights[0], betas[0])
+        features: Tensor = self.last(out)
+        return features
+
+
+SUPERNETS: dict[str, type[Supernet]] = {"darts": DartsSupernet, "residual": ResidualSupernet}
+"""The supernets by the network that a search space names."""
 
 
 class _ChannelsLastGradient(torch.autograd.Function):

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from models.datasets.data import Batch, DataError, ImageData, Split, cut_out, jitter, normalise, require_size
 from models.errors import require_finite
 from models.genotypes.genotype import Genotype
-from models.genotypes.network import Network, StemChoice
-from models.genotypes.search_space import SearchSpace
-from models.genotypes.size import NetworkShape, measure_macs
+from models.genotypes.network import StemChoice
+from models.genotypes.size import AnyNetwork, NetworkShape, measure_macs
 from models.trainings.reference import Reference
 from models.trainings.scores import Scores, scores
 from models.trainings.world import ALONE, World
@@ -106,19 +105,19 @@ RECIPES: dict[str, TrainRecipe] = {
     ),
 }
 
-Build = Callable[[ImageData], "Network | Reference"]
+Build = Callable[[ImageData], "AnyNetwork | Reference"]
 """Makes the network for a data set's channels, size and classes."""
 
 
-def of_genotype(genotype: Genotype, space: SearchSpace, recipe: TrainRecipe) -> Build:
+def of_genotype(genotype: Genotype, recipe: TrainRecipe) -> Build:
     """Builds a genotype's network with a recipe's channels and cells."""
 
-    def build(data: ImageData) -> Network:
+    def build(data: ImageData) -> AnyNetwork:
         require_size(data.image_size, recipe.cells, recipe.stem)
         shape = NetworkShape(
-            data.channels, data.image_size, len(data.classes), recipe.channels, recipe.cells, recipe.stem
+            recipe.channels, recipe.cells, data.channels, data.image_size, len(data.classes), recipe.stem
         )
-        return shape.network(genotype, space, recipe.auxiliary, recipe.drop_path)
+        return shape.network(genotype, recipe.auxiliary, recipe.drop_path)
 
     return build
 

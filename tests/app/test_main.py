@@ -13,6 +13,7 @@ from app.problems import Problem
 from app.routes import Route
 from app.settings import Settings
 from models.genotypes.published import PUBLISHED
+from models.genotypes.text import to_text
 from tests.conftest import Service
 
 
@@ -80,7 +81,7 @@ def test_every_error_is_a_problem(service: Service, method: str, path: str, stat
 
 def test_text_that_a_database_cannot_keep_is_no_fault_of_the_service(service: Service) -> None:
     assert service.client.get("/v1/genotypes/a%00b").status_code in (404, 422)
-    body = {"text": PUBLISHED[0].genotype.text(), "name": "a\0b"}
+    body = {"text": to_text(PUBLISHED[0].genotype), "name": "a\0b"}
     assert service.client.post("/v1/genotypes", json=body).status_code in (201, 422)
 
 

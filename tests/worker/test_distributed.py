@@ -11,7 +11,6 @@ import torch
 from app.settings import Settings
 from models.datasets.sources import load_digits
 from models.genotypes.published import PUBLISHED
-from models.genotypes.search_space import DARTS
 from models.trainings.retrain import RECIPES, Training, of_genotype
 from tests.conftest import Service
 from worker.main import KINDS
@@ -43,7 +42,7 @@ def test_two_processes_train_as_one_with_the_doubled_batch(service: Service, dig
     assert done["status"] == "succeeded", done
     history = service.get(job["links"]["training"])["history"]
     recipe = replace(RECIPES["quick"], **TINY)
-    build = of_genotype(PUBLISHED[0].genotype, DARTS, recipe)
+    build = of_genotype(PUBLISHED[0].genotype, recipe)
     alone = Training(build, load_digits(), recipe, 2024, torch.device("cpu"))
     expected = [alone.run(lambda: None) for _ in range(3)]
     # float32 rounds the two sums apart, and the steps let it grow; test_world.py compares in float64

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from models.genotypes.published import PUBLISHED
+from models.genotypes.text import to_text
 from tests.conftest import Service
 from tests.models.genotypes.test_genotype import continuous
 
@@ -17,14 +18,14 @@ def test_the_search_space_is_described(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    "form", [{"genotype": DARTS_V2.as_dict()}, {"text": DARTS_V2.text()}], ids=["json", "text"]
+    "form", [{"genotype": DARTS_V2.as_dict()}, {"text": to_text(DARTS_V2)}], ids=["json", "text"]
 )
 def test_a_genotype_is_registered_in_any_discrete_form(service: Service, form: dict[str, Any]) -> None:
     row = service.post("/v1/genotypes", {**form, "name": "mine"})
     assert row["digest"] == DARTS_V2.digest()
     assert row["parameters"] == 3_349_342
     full = service.get(f"/v1/genotypes/{row['id']}")
-    assert full["text"] == DARTS_V2.text()
+    assert full["text"] == to_text(DARTS_V2)
     assert full["genotype"] == DARTS_V2.as_dict()
     assert (full["origin"], full["evaluations"]) == ("registered", [])
 
@@ -38,7 +39,7 @@ def test_a_continuous_genotype_keeps_its_weights(service: Service) -> None:
 
 def test_an_evaluation_comes_with_the_genotype(service: Service, digits: str) -> None:
     evaluation = {"dataset_id": digits, "test_accuracy": 98.5, "recipe": "mine"}
-    row = service.post("/v1/genotypes", {"text": DARTS_V2.text(), "evaluation": evaluation})
+    row = service.post("/v1/genotypes", {"text": to_text(DARTS_V2), "evaluation": evaluation})
     (kept,) = service.get(f"/v1/genotypes/{row['id']}")["evaluations"]
     assert (kept["test_accuracy"], kept["kind"], kept["recipe"]) == (98.5, "reported", "mine")
     (top,) = service.get(f"/v1/datasets/{digits}/leaderboard")["items"]
@@ -52,28 +53,28 @@ def test_an_evaluation_comes_with_the_genotype(service: Service, digits: str) ->
         ({"text": "x", "genotype": {}}, "body"),
         ({"text": "Genotype()"}, "text.normal"),
         ({"text": "import os"}, "text"),
-        ({"genotype": {"normal": [], "reduce": []}}, "genotype.normal"),
+        ({"genotype": {"normal": [], "reduce": []}}, "genotype.cells[0]"),
         (
             {"genotype": {**DARTS_V2.as_dict(), "normal": [["conv", 0], *DARTS_V2.as_dict()["normal"][1:]]}},
-            "genotype.normal[0]",
+            "genotype.cells[0][0]",
         ),
         (
             {"genotype": {**DARTS_V2.as_dict(), "reduce": [["skip_connect", 9]] * 8}},
-            "genotype.reduce[0]",
+            "genotype.cells[1][0]",
         ),
         (
             {"genotype": {**DARTS_V2.as_dict(), "reduce": [["skip_connect", 0]] * 8}},
-            "genotype.reduce[1]",
+            "genotype.cells[1][1]",
         ),
         ({"continuous": {**continuous(0.5), "normal": []}}, "continuous.normal"),
-        ({"text": DARTS_V2.text(), "search_space": "nasnet"}, "search_space"),
-        ({"text": DARTS_V2.text(), "dataset_id": "ds_x"}, "dataset_id"),
+        ({"text": to_text(DARTS_V2), "search_space": "nasnet"}, "search_space"),
+        ({"text": to_text(DARTS_V2), "dataset_id": "ds_x"}, "dataset_id"),
         (
-            {"text": DARTS_V2.text(), "evaluation": {"dataset_id": "ds_x", "test_accuracy": 50}},
+            {"text": to_text(DARTS_V2), "evaluation": {"dataset_id": "ds_x", "test_accuracy": 50}},
             "evaluation.dataset_id",
         ),
         (
-            {"text": DARTS_V2.text(), "evaluation": {"dataset_id": "ds_x", "test_accuracy": 101}},
+            {"text": to_text(DARTS_V2), "evaluation": {"dataset_id": "ds_x", "test_accuracy": 101}},
             "evaluation.test_accuracy",
         ),
     ],

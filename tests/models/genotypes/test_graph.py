@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from models.genotypes import graph
 from models.genotypes.genotype import continuous_from_dict, discretise, random_tensor, to_tensor
-from models.genotypes.search_space import DARTS
+from models.genotypes.search_space import DARTS, NAS_BENCH_201
+from models.genotypes.text import from_text
 from tests.models.genotypes.test_genotype import MANY, continuous
 
 
@@ -27,6 +28,28 @@ def test_a_graph_has_14_nodes_of_3_kinds_and_identity_into_its_outputs() -> None
     assert (batch.adjacency[:, :7, 7:] == 0).all()
 
 
+def test_none_is_an_edge_that_is_not_there() -> None:
+    genotypes = torch.cat(
+        [to_tensor([from_text(digits, NAS_BENCH_201)], NAS_BENCH_201) for digits in ("111111", "210321")]
+    )
+    batch = graph.from_tensor(genotypes, NAS_BENCH_201)
+    assert batch.adjacency.sum((1, 2)).tolist() == [0.0, 4.0]
+    assert batch.adjacency[1, 0].tolist() == [0.0, 1.0, 0.0, 1.0]
+    assert torch.equal(batch.operations.sum(-1), torch.ones(4, 4).triu(1).expand(2, 4, 4))
+    assert batch.kinds.tolist() == [0, 1, 1, 2]
+    assert torch.equal(graph.to_tensor(batch, NAS_BENCH_201), genotypes)
+
+
+def test_the_share_of_none_weakens_an_edge_of_a_continuous_graph() -> None:
+    weights = torch.randn(6, 5, generator=torch.Generator().manual_seed(2)).softmax(1)
+    value = continuous_from_dict({"cell": weights.tolist()}, NAS_BENCH_201)
+    batch = graph.from_continuous([value], NAS_BENCH_201)
+    source, target = graph.legal_edges(NAS_BENCH_201)
+    torch.testing.assert_close(batch.adjacency[0, source, target], 1 - weights[:, 0])
+    decoded = graph.to_tensor(batch, NAS_BENCH_201)
+    assert torch.equal(decoded, to_tensor([discretise(value)], NAS_BENCH_201))
+
+
 def test_the_pyg_form_holds_the_same_edges() -> None:
     batch = graph.from_tensor(random_tensor(2, DARTS, torch.Generator().manual_seed(1)), DARTS)
     data = batch.to_pyg(1)
@@ -43,7 +66,7 @@ def test_any_scores_decode_to_a_legal_genotype(seed: int, scale: float) -> None:
         scale * torch.randn(20, 14, 14, generator=generator),
         scale * torch.randn(20, 14, 14, 8, generator=generator),
     )
-    operation, predecessor = graph.to_tensor(scores, DARTS).unbind(-1)
+    operation, predecessor = graph.to_tensor(scores, DARTS).unflatten(2, (4, 2)).unbind(-1)
     assert (operation > 0).all()  # never none
     assert (predecessor[..., 0] < predecessor[..., 1]).all()
     assert (predecessor[..., 1] < torch.arange(2, 6)).all()
@@ -56,4 +79,4 @@ def test_a_continuous_graph_decodes_to_the_discretised_genotype() -> None:
         weights[cell] = [w for n in (2, 3, 4, 5) for w in torch.randn(n).mul(0.3).softmax(0).tolist()]
     value = continuous_from_dict(weights, DARTS)
     batch = graph.from_continuous([value], DARTS)
-    assert torch.equal(graph.to_tensor(batch, DARTS), to_tensor([discretise(value, DARTS)], DARTS))
+    assert torch.equal(graph.to_tensor(batch, DARTS), to_tensor([discretise(value)], DARTS))

@@ -17,7 +17,7 @@ from models.genotypes.search_space import DARTS
 )
 def test_a_published_genotype_has_its_published_size(name: str, millions: float) -> None:
     published = next(p for p in PUBLISHED if p.name == name)
-    net = Network(published.genotype, DARTS, 3, 10, 36, 20)
+    net = Network(published.genotype, 3, 10, 36, 20)
     assert sum(p.numel() for p in net.parameters()) / 1e6 == pytest.approx(millions, abs=0.051)
 
 
@@ -25,7 +25,7 @@ def test_a_published_genotype_has_its_published_size(name: str, millions: float)
 def test_any_image_that_is_large_enough_goes_through(cells: int, size: int) -> None:
     assert size >= smallest_image(cells)
     genotype = from_tensor(random_tensor(1, DARTS, torch.Generator().manual_seed(2)), DARTS)[0]
-    net = Network(genotype, DARTS, 1, 10, 4, cells, auxiliary=True, drop_path=0.2)
+    net = Network(genotype, 1, 10, 4, cells, auxiliary=True, drop_path=0.2)
     logits, auxiliary = net(torch.randn(3, 1, size, size))
     assert logits.shape == (3, 10)
     assert auxiliary is not None
@@ -37,13 +37,13 @@ def test_any_image_that_is_large_enough_goes_through(cells: int, size: int) -> N
 def test_a_large_stem_leaves_an_eighth_to_the_first_cell(cells: int, size: int) -> None:
     assert size >= smallest_image(cells, large_stem=True)
     torch.manual_seed(0)
-    net = Network(PUBLISHED[1].genotype, DARTS, 3, 10, 4, cells, auxiliary=True, large_stem=True).double()
+    net = Network(PUBLISHED[1].genotype, 3, 10, 4, cells, auxiliary=True, large_stem=True).double()
     images = torch.randn(3, 3, size, size, dtype=torch.float64)
     plain = copy.deepcopy(net)
     s0, s1 = plain.stem(images)
     assert (s0.shape[-1], s1.shape[-1]) == (-(-size // 4), -(-size // 8))
     for position, cell in enumerate(plain.cells):
-        s0, s1 = s1, cell(cell.preprocess[0](s0), cell.preprocess[1](s1), 0.0)
+        s0, s1 = s1, cell([cell.preprocess[0](s0), cell.preprocess[1](s1)], 0.0)
         if position == 0:
             assert s1.shape[-1] == -(-size // 8)
     logits, auxiliary = net(images)
@@ -83,20 +83,20 @@ def test_readers_of_one_input_read_it_as_each_alone() -> None:
 
 def test_a_network_reads_the_two_outputs_before_every_cell() -> None:
     torch.manual_seed(0)
-    net = Network(PUBLISHED[0].genotype, DARTS, 3, 10, 4, 6).double()
+    net = Network(PUBLISHED[0].genotype, 3, 10, 4, 6).double()
     plain = copy.deepcopy(net)
     images = torch.randn(4, 3, 16, 16, dtype=torch.float64)
     s0 = s1 = plain.stem(images)
     for cell in plain.cells:
-        s0, s1 = s1, cell(cell.preprocess[0](s0), cell.preprocess[1](s1), 0.0)
+        s0, s1 = s1, cell([cell.preprocess[0](s0), cell.preprocess[1](s1)], 0.0)
     torch.testing.assert_close(net(images)[0], plain.classifier(s1.mean((2, 3))))
 
 
 def test_drop_path_keeps_the_expectation_and_spares_identities() -> None:
     torch.manual_seed(0)
     genotype = PUBLISHED[0].genotype
-    net = Network(genotype, DARTS, 1, 10, 4, 1, drop_path=0.5)
+    net = Network(genotype, 1, 10, 4, 1, drop_path=0.5)
     cell = net.cells[0]
     states = [torch.ones(4_000, 4, 1, 1)] * 6
-    skip = next(i for i, (name, _) in enumerate(genotype.normal) if name == "skip_connect")
+    skip = next(i for i, (name, _) in enumerate(genotype.cells[0]) if name == "skip_connect")
     assert torch.equal(cell._edge(skip, states, 0.5), states[0])

@@ -1,8 +1,8 @@
 """The published genotypes are distinct, legal and cited."""
 
-from models.genotypes.genotype import from_text
 from models.genotypes.published import PUBLISHED
 from models.genotypes.search_space import DARTS
+from models.genotypes.text import from_text
 
 
 def test_there_are_at_least_ten_distinct_ones_with_their_paper_and_accuracy() -> None:

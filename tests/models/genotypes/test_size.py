@@ -7,15 +7,17 @@ from torch import nn
 from models.genotypes.genotype import from_tensor, random_tensor, to_tensor
 from models.genotypes.network import StemChoice
 from models.genotypes.published import PUBLISHED, Published
-from models.genotypes.search_space import DARTS
+from models.genotypes.search_space import DARTS, NAS_BENCH_201, SEARCH_SPACES, SearchSpace
 from models.genotypes.size import (
     NetworkShape,
     count_macs,
     count_parameters,
+    depth,
     mac_costs,
     measure_macs,
     parameter_costs,
 )
+from models.genotypes.text import from_text
 
 IMAGENET = NetworkShape(image_size=224, classes=1000, channels=48, cells=14)
 
@@ -28,6 +30,7 @@ def test_imagenet_sizes_are_near_the_published_ones(published: Published) -> Non
     assert count.item() / 1e6 == pytest.approx(published.reported[-1].parameters, rel=0.1)
 
 
+@pytest.mark.parametrize("space", SEARCH_SPACES.values(), ids=list(SEARCH_SPACES))
 @pytest.mark.parametrize(
     ("channels", "cells", "image_channels", "classes", "size", "stem"),
     [
@@ -43,27 +46,73 @@ def test_imagenet_sizes_are_near_the_published_ones(published: Published) -> Non
     ],
 )
 def test_counts_equal_the_built_networks(
-    channels: int, cells: int, image_channels: int, classes: int, size: int, stem: StemChoice
+    space: SearchSpace,
+    channels: int,
+    cells: int,
+    image_channels: int,
+    classes: int,
+    size: int,
+    stem: StemChoice,
 ) -> None:
-    batch = random_tensor(8, DARTS, torch.Generator().manual_seed(0))
-    shape = NetworkShape(image_channels, size, classes, channels, cells, stem)
+    batch = random_tensor(8, space, torch.Generator().manual_seed(0))
+    shape = NetworkShape(channels, cells, image_channels, size, classes, stem)
     with torch.device("meta"):
-        built = [shape.network(g, DARTS) for g in from_tensor(batch, DARTS)]
+        built = [shape.network(g) for g in from_tensor(batch, space)]
     parameters = [sum(p.numel() for p in net.parameters()) for net in built]
-    assert count_parameters(batch, DARTS, shape).tolist() == parameters
-    assert count_macs(batch, DARTS, shape).tolist() == [
+    assert count_parameters(batch, space, shape).tolist() == parameters
+    assert count_macs(batch, space, shape).tolist() == [
         measure_macs(net, image_channels, size) for net in built
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "parameters", "macs"),
+    [
+        # from NATS-Bench's own table, in millions: .802426 is told in D-X-Y/NATS-Bench#36
+        (
+            "|skip_connect~0|+|none~0|nor_conv_3x3~1|+|avg_pool_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|",
+            802_426,
+            113_951_360,
+        ),
+        ("|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|", 802_426, None),
+        ("222222", 1_531_546, 220_119_680),
+        ("111111", 73_306, None),
+    ],
+)
+def test_sizes_are_those_that_nats_bench_tells(text: str, parameters: int, macs: int | None) -> None:
+    genotype = to_tensor([from_text(text, NAS_BENCH_201)], NAS_BENCH_201)
+    assert count_parameters(genotype, NAS_BENCH_201).tolist() == [parameters]
+    if macs is not None:
+        assert count_macs(genotype, NAS_BENCH_201).tolist() == [macs]
+
+
+@pytest.mark.parametrize(
+    ("text", "operations"),
+    [
+        ("222222", 3),
+        ("111111", 0),
+        ("110111", 1),  # (0, 3) alone
+        ("011111", 0),  # (0, 1), from where nothing goes on
+        ("011011", 0),  # (0, 1) and (1, 2), from where nothing goes on either
+        ("011110", 0),  # (0, 1) and (2, 3), with nothing between
+        ("011101", 2),  # (0, 1) and (1, 3)
+        ("101110", 2),  # (0, 2) and (2, 3)
+        ("011000", 3),
+    ],
+)
+def test_a_path_does_not_lead_through_none(text: str, operations: int) -> None:
+    genotype = to_tensor([from_text(text, NAS_BENCH_201)], NAS_BENCH_201)
+    assert depth(genotype, NAS_BENCH_201).tolist() == [operations]
 
 
 def test_the_bounds_of_costs_are_those_of_all_genotypes() -> None:
     shape = NetworkShape(channels=4, cells=5, image_size=8)
     batch = random_tensor(20_000, DARTS, torch.Generator().manual_seed(1))
     # cells of one operation alone, from the inputs and from the nodes before
-    alone = batch[:2].repeat(len(DARTS.choices), 1, 1, 1, 1)
-    alone[..., 0] = torch.tensor(DARTS.choices).repeat_interleave(2)[:, None, None, None]
-    alone[::2, ..., 1] = torch.tensor([0, 1])
-    alone[1::2, ..., 1] = torch.tensor([[0, 1], [1, 2], [2, 3], [3, 4]])
+    alone = batch[:2].repeat(len(DARTS.choices), 1, 1, 1)
+    alone[..., 0] = torch.tensor(DARTS.choices).repeat_interleave(2)[:, None, None]
+    alone[::2, ..., 1] = torch.tensor([0, 1]).repeat(4)
+    alone[1::2, ..., 1] = torch.tensor([0, 1, 1, 2, 2, 3, 3, 4])
     everything = torch.cat([batch, alone])
     for costs in (parameter_costs(DARTS, shape), mac_costs(DARTS, shape)):
         least, most = costs.bounds(DARTS)

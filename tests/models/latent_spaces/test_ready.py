@@ -34,7 +34,7 @@ def test_neighbours_differ_by_few_edges_however_many_genotypes_are_known(known: 
     points = encode(net, from_tensor(starts, DARTS))
     box = spanning(net, points[:0] if known == 0 else points.repeat(2, 1, 1)[:known])
     sample = near(points, box, DEFAULT_GAMMA, torch.Generator().manual_seed(1))(4_000)
-    changed = edits(decode(net, sample.latents), starts[sample.points])
+    changed = edits(decode(net, sample.latents), starts[sample.points], DARTS)
     assert 2 <= float(changed.double().mean()) <= 4
 
 

@@ -32,7 +32,7 @@ def test_a_space_stored_in_the_former_form_encodes_and_decodes_as_before(preset:
     stored = load_file(Path(__file__).parent / f"former-{preset}.safetensors")
     former = {k.removeprefix("weights."): v for k, v in stored.items() if k.startswith("weights.")}
     net = load_weights(VGAE(DARTS, RECIPES[preset]), former)
-    graph = from_tensor(stored["genotypes"], DARTS)
+    graph = from_tensor(stored["genotypes"].flatten(2, 3), DARTS)
     noise = torch.randn(3, DARTS.nodes, 2, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         mu, logstd = net.encode(graph)

@@ -23,7 +23,7 @@ class PlainMixedOp(nn.Module):
             if "pool" in name:
                 operation = nn.Sequential(operation, nn.BatchNorm2d(self.width, affine=False))
             self.operations.append(operation)
-        self.columns = list(space.choices)
+        self.columns = [i for i, name in enumerate(space.operations) if name != "none"]
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         chosen, rest = x[:, : self.width], x[:, self.width :]

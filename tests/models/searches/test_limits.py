@@ -24,7 +24,9 @@ def drawn(seed: int, favour: int, by: float) -> ContinuousGenotype:
     def edges() -> tuple[float, ...]:
         return tuple(w for n in (2, 3, 4, 5) for w in torch.randn(n, generator=generator).softmax(0).tolist())
 
-    return ContinuousGenotype(rows(), edges(), rows(), edges())
+    cells = [(rows(), edges()) for _ in DARTS.cells]
+    operations, weights = zip(*cells, strict=True)
+    return ContinuousGenotype(DARTS, operations, weights)
 
 
 @settings(max_examples=40)
@@ -39,20 +41,20 @@ def test_the_result_is_within_any_limits_that_can_be_met(
 ) -> None:
     continuous, limits = drawn(seed, favour, 2.0), Limits(skips, params)
     limits.require_possible(DARTS)
-    genotype = discretise_within(continuous, DARTS, limits)
-    assert limits.met_by(genotype, DARTS)
-    unlimited = discretise(continuous, DARTS)
-    if limits.met_by(unlimited, DARTS):
+    genotype = discretise_within(continuous, limits)
+    assert limits.met_by(genotype)
+    unlimited = discretise(continuous)
+    if limits.met_by(unlimited):
         assert genotype == unlimited
 
 
 def test_the_weakest_skip_connection_goes_first() -> None:
     continuous = drawn(1, 3, 4.0)
-    before = discretise(continuous, DARTS)
+    before = discretise(continuous)
     assert before.count("skip_connect") == {"normal": 8, "reduce": 8}
-    after = discretise_within(continuous, DARTS, Limits(max_skip_connections=7))
+    after = discretise_within(continuous, Limits(max_skip_connections=7))
     assert after.count("skip_connect") == {"normal": 7, "reduce": 7}
-    assert sum(edge not in before.normal for edge in after.normal) == 1
+    assert sum(edge not in before.cells[0] for edge in after.cells[0]) == 1
 
 
 def test_a_size_that_no_genotype_has_is_refused() -> None:
@@ -63,7 +65,7 @@ def test_a_size_that_no_genotype_has_is_refused() -> None:
 def test_random_genotypes_keep_limits_too() -> None:
     limits = Limits(max_skip_connections=0, max_params=2_500_000)
     for seed in range(5):
-        assert limits.met_by(random_within(DARTS, limits, seed), DARTS)
+        assert limits.met_by(random_within(DARTS, limits, seed))
     assert random_within(DARTS, Limits(), 1) == random_within(DARTS, Limits(), 1)
     with pytest.raises(LimitError, match="loosen"):
         random_within(DARTS, Limits(max_skip_connections=0, max_params=SMALLEST), 1)
@@ -71,4 +73,4 @@ def test_random_genotypes_keep_limits_too() -> None:
 
 def test_parameters_are_those_of_the_standard_network() -> None:
     genotype = random_within(DARTS, Limits(), 0)
-    assert 1_000_000 < parameters(genotype, DARTS) < 6_000_000
+    assert 1_000_000 < parameters(genotype) < 6_000_000

@@ -13,7 +13,6 @@ from sklearn.linear_model import LogisticRegression
 from models.datasets.data import DataError, ImageData
 from models.datasets.sources import load_digits, resident
 from models.genotypes.published import PUBLISHED
-from models.genotypes.search_space import DARTS
 from models.trainings.reference import REFERENCES, Reference, load_weights
 from models.trainings.retrain import RECIPES, Build, Training, TrainRecipe, of_genotype, of_reference
 
@@ -26,7 +25,7 @@ def nothing() -> None:
 
 
 def published(position: int, recipe: TrainRecipe) -> Build:
-    return of_genotype(PUBLISHED[position].genotype, DARTS, recipe)
+    return of_genotype(PUBLISHED[position].genotype, recipe)
 
 
 @pytest.mark.parametrize("name", ["PC-DARTS-CIFAR", "DARTS-V1"])
@@ -36,7 +35,7 @@ def test_the_quick_recipe_beats_logistic_regression_on_digits(name: str) -> None
     linear = LogisticRegression(max_iter=2_000).fit(flat[0], digits.train.labels.numpy())
     baseline = 100 * linear.score(flat[1], digits.test.labels.numpy())
     genotype = next(p.genotype for p in PUBLISHED if p.name == name)
-    training = Training(of_genotype(genotype, DARTS, RECIPES["quick"]), digits, RECIPES["quick"], 0, CPU)
+    training = Training(of_genotype(genotype, RECIPES["quick"]), digits, RECIPES["quick"], 0, CPU)
     while training.epoch < training.recipe.epochs:
         epoch = training.run(nothing)
     assert epoch.test_accuracy > baseline  # the last epoch, not the best of many

@@ -14,7 +14,6 @@ from torch import Tensor
 from models.datasets.sources import load_digits
 from models.genotypes.network import Network
 from models.genotypes.published import PUBLISHED
-from models.genotypes.search_space import DARTS
 from models.trainings.retrain import RECIPES, Training, of_genotype
 from models.trainings.world import ALONE, World
 
@@ -24,7 +23,7 @@ STEPS = 3
 def steps(world: World) -> dict[str, Tensor]:
     """A few steps of SGD in float64; parameters and statistics after them."""
     torch.manual_seed(0)
-    net = Network(PUBLISHED[0].genotype, DARTS, 3, 10, channels=4, cells=3).double()
+    net = Network(PUBLISHED[0].genotype, 3, 10, channels=4, cells=3).double()
     images, labels = torch.randn(STEPS, 12, 3, 8, 8).double(), torch.randint(10, (STEPS, 12))
     trained = world.wrap(net)
     optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
@@ -43,7 +42,7 @@ def epoch_with_a_last_batch_of_two(world: World) -> dict[str, Any]:
     )
     digits = load_digits()
     digits = replace(digits, test=digits.test.subset(torch.arange(9)))
-    build = of_genotype(PUBLISHED[0].genotype, DARTS, recipe)
+    build = of_genotype(PUBLISHED[0].genotype, recipe)
     return Training(build, digits, recipe, 0, torch.device("cpu"), world).run(lambda: None).as_dict()
 
 
