@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 WORKERS ?= 2
 
-.PHONY: demo test serve lint lock bench-search bench-latent bench-quality bench-ablation bench-generate bench-train bench-start bench-threads bench-upload bench-sizes bench-export bench-spaces ready-space ready-profiles clean
+.PHONY: demo test serve lint lock bench-search bench-latent bench-quality bench-ablation bench-generate bench-train bench-start bench-threads bench-upload bench-sizes bench-export bench-spaces bench-transfer ready-space ready-profiles clean
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
@@ -58,7 +58,10 @@ bench-export: $(INSTALLED)
 bench-spaces: $(INSTALLED)
 	$(BIN)/python -m bench.spaces
 
-# the latent space that ships with the service, again by the same seeds; minutes
+bench-transfer: $(INSTALLED)
+	$(BIN)/python -m bench.transfer
+
+# the latent spaces that ship with the service, again by the same seeds; minutes
 ready-space: $(INSTALLED)
 	$(BIN)/python -m models.latent_spaces.ready
 

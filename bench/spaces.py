@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from app.generation.schemas import DEFAULT_GAMMA
 from models.generation.generate import near
 from models.genotypes.genotype import edits, every, random_tensor
 from models.genotypes.graph import from_tensor
@@ -37,7 +36,7 @@ def measure(space: SearchSpace, members: int) -> dict[str, float]:
     seconds = time.perf_counter() - began
     held_out = random_tensor(HELD_OUT, space, torch.Generator().manual_seed(10**6))
     z = encode(fit.net, from_tensor(genotypes, space))
-    draw = near(z, spanning(fit.net, z), DEFAULT_GAMMA, torch.Generator().manual_seed(0))(NEIGHBOURS)
+    draw = near(z, spanning(fit.net, z), space.gamma, torch.Generator().manual_seed(0))(NEIGHBOURS)
     changed = edits(decode(fit.net, draw.latents), genotypes[draw.points], space).double()
     return {
         "members_exact": exact(fit.net, genotypes),

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.experiments.verdicts import VerdictOut
-from app.generation.schemas import DEFAULT_GAMMA, BetweenIn, DrawIn, Gamma, GenerateIn, NearIn, StartOut
+from app.generation.schemas import BetweenIn, DrawIn, Gamma, GenerateIn, NearIn, StartOut
 from app.jobs.schemas import Seeds
 from app.jobs.tables import JobStatus
 from models.trainings.reference import REFERENCES
@@ -83,15 +83,20 @@ class RandomArm(_Generated):
         return planner.generated(self.asked(random="uniform"))
 
 
+def _shown(gamma: float | None) -> str:
+    """Gamma at the end of an arm's name, if it was given."""
+    return "" if gamma is None else f" {gamma:g}"
+
+
 class NearArm(_Generated):
     """An arm of architectures near the best point of a data set."""
 
     kind: Literal["near"]
     dataset_id: str
-    gamma: Gamma = DEFAULT_GAMMA
+    gamma: Gamma = None
 
     def default_name(self, dataset_name: DatasetName) -> str:
-        return f"near {dataset_name(self.dataset_id, 'dataset_id')} {self.gamma:g}"
+        return f"near {dataset_name(self.dataset_id, 'dataset_id')}{_shown(self.gamma)}"
 
     def plan(self, planner: Planner[T]) -> T:
         return planner.generated(self.asked(near=NearIn(dataset_id=self.dataset_id), gamma=self.gamma))
@@ -104,11 +109,11 @@ class BetweenArm(_Generated):
     dataset_ids: list[str] = Field(min_length=2, max_length=10)
     weights: list[float] | None = None
     steps: int | None = None
-    gamma: Gamma = DEFAULT_GAMMA
+    gamma: Gamma = None
 
     def default_name(self, dataset_name: DatasetName) -> str:
         names = [dataset_name(value, f"dataset_ids[{i}]") for i, value in enumerate(self.dataset_ids)]
-        return f"between {' and '.join(names)} {self.gamma:g}"
+        return f"between {' and '.join(names)}{_shown(self.gamma)}"
 
     def plan(self, planner: Planner[T]) -> T:
         between = BetweenIn(dataset_ids=self.dataset_ids, weights=self.weights, steps=self.steps)

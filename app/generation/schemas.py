@@ -80,11 +80,14 @@ class ConstraintsIn(BaseModel):
     network: NetworkIn = NetworkIn()
 
 
-DEFAULT_GAMMA = 0.1
-"""Gamma of requests that give none: the distance from a point at which architectures are drawn."""
-
 Gamma = Annotated[
-    float, Field(ge=0, le=1, description="How far from the point, as a share of the space's box.")
+    float | None,
+    Field(
+        ge=0,
+        le=1,
+        description="How far from the point, as a share of the space's box; by default that of the search "
+        "space, 0.1 for darts.",
+    ),
 ]
 
 
@@ -115,7 +118,7 @@ class GenerateIn(DrawIn):
     for_dataset: str | None = Field(
         None, description="A data set; the start is the best point of the nearest one that has any."
     )
-    gamma: Gamma = DEFAULT_GAMMA
+    gamma: Gamma = None
     count: int = Field(1, ge=1)
 
     @model_validator(mode="after")

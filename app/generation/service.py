@@ -114,7 +114,7 @@ def draft(
     gamma = None
     generator = torch.Generator().manual_seed(request.seed)
     if start.points is not None:
-        gamma = request.gamma
+        gamma = space.space.gamma if request.gamma is None else request.gamma
         draw = generation.near(start.points, space.box, gamma, generator)
     else:
         draws = {"uniform": generation.uniform, "prior": generation.prior}

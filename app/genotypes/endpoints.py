@@ -47,6 +47,7 @@ def list_search_spaces() -> SearchSpacesOut:
                 output=space.output,
                 network=space.network,
                 text=space.text,
+                gamma=space.gamma,
             )
             for space in SEARCH_SPACES.values()
         ]

@@ -172,6 +172,7 @@ class SearchSpaceOut(BaseModel):
     output: str = Field(description="Whether the output is a node apart or the last that has edges.")
     network: str
     text: str = Field(description="How a genotype is written in a line.")
+    gamma: float = Field(description="Of requests that name none.")
 
 
 class SearchSpacesOut(BaseModel):

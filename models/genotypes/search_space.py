@@ -31,6 +31,8 @@ class SearchSpace:
         network: the network that is built from it, by its name in `size.NETWORKS`.
         channels, depth: of its first cells and in cells, in the network of which sizes are told.
         text: how a genotype is written in a line: `darts` or `nats-bench`.
+        gamma: the step of equation 8 that requests take which name none: one that changes about a sixth of
+            the edges, so that there are a hundred neighbours to draw.
         codes: the operations by digit, where six digits are a genotype too.
 
     Raises:
@@ -50,6 +52,7 @@ class SearchSpace:
     channels: int
     depth: int
     text: Literal["darts", "nats-bench"]
+    gamma: float
     codes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -162,6 +165,7 @@ DARTS = SearchSpace(
     channels=36,
     depth=20,
     text="darts",
+    gamma=0.1,
 )
 """The space of DARTS (Liu, Simonyan, Yang, 2019, section 2.1 and appendix A.1)."""
 
@@ -179,6 +183,7 @@ NAS_BENCH_201 = SearchSpace(
     channels=16,
     depth=15,
     text="nats-bench",
+    gamma=0.2,
     codes=("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3"),
 )
 """The space of NAS-Bench-201 (Dong, Yang, 2020, section 2.1), which is NATS-Bench's topology space.
@@ -200,6 +205,7 @@ TRANSNAS_BENCH_101_MICRO = SearchSpace(
     channels=16,
     depth=15,
     text="nats-bench",
+    gamma=0.25,
     codes=("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1"),
 )
 """The cell-level space of TransNAS-Bench-101 (Duan et al., 2021, section 3.1): NAS-Bench-201's without

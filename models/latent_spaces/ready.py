@@ -1,7 +1,7 @@
-"""The latent space that ships with the service: the `default` preset on random genotypes of a search space.
+"""The latent spaces that ship with the service: the `default` preset on random genotypes of a search space.
 
-It has seen half a million genotypes of the space and decodes any other as well, so genotypes are encoded
-into it without training. `make ready-space` makes the file again, by the same seeds.
+Each has seen half a million genotypes of its space and decodes any other as well, so genotypes are encoded
+into it without training. `make ready-space` makes the files again, by the same seeds.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from models.genotypes.genotype import random_tensor
 from models.genotypes.graph import from_tensor
-from models.genotypes.search_space import DEFAULT_SPACE, SEARCH_SPACES, SearchSpace
+from models.genotypes.search_space import SEARCH_SPACES, SearchSpace
 from models.latent_spaces.fit import LatentFit
 from models.latent_spaces.stored import load_weights
 from models.latent_spaces.vgae import DEFAULT_SEED, PRESETS, VGAE, LatentRecipe, decode, encode
@@ -78,11 +78,11 @@ def make(space: SearchSpace) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Makes the ready space of one search space; prints its figures as JSON."""
+    """Makes the ready spaces of some search spaces, by default of all; prints their figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--search-space", default=DEFAULT_SPACE, choices=SEARCH_SPACES)
-    arguments = parser.parse_args()
-    print(json.dumps(make(SEARCH_SPACES[arguments.search_space])))
+    parser.add_argument("--search-space", action="append", choices=SEARCH_SPACES)
+    names = parser.parse_args().search_space or SEARCH_SPACES
+    print(json.dumps({name: make(SEARCH_SPACES[name]) for name in names}))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ import torch
 import torch.distributed._functional_collectives as collectives
 from torch import Tensor, nn
 
+from models.genotypes.operations import Zero
+
 
 @dataclass(frozen=True)
 class World:
@@ -24,7 +26,9 @@ class World:
             net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
         else:
             _normalise_whole_batches(net, self)
-        return nn.parallel.DistributedDataParallel(net)
+        # a weight before an edge that is not there has no gradient, which would be waited for
+        unused = any(isinstance(module, Zero) for module in net.modules())
+        return nn.parallel.DistributedDataParallel(net, find_unused_parameters=unused)
 
     def part(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """This process's part of a batch; all have equally many, and the few images beyond are left out."""

@@ -58,7 +58,7 @@ def test_a_bad_space_names_the_field_and_starts_nothing(
     service: Service, published: list[str], change: dict[str, Any], field: str
 ) -> None:
     assert service.refused("/v1/latent-spaces", {"genotype_ids": published[:2], **change}) == [field]
-    assert [space["shipped"] for space in service.get("/v1/latent-spaces")["items"]] == [True]
+    assert all(space["shipped"] for space in service.get("/v1/latent-spaces")["items"])
     assert service.get("/v1/jobs")["items"] == []
 
 

@@ -5,14 +5,24 @@ from typing import Any
 import pytest
 
 from models.genotypes.published import PUBLISHED
+from models.genotypes.search_space import DEFAULT_SPACE, SEARCH_SPACES
 from tests.conftest import Service
 
 GENERATE = "/v1/latent-spaces/generate"
 
 
-def ready(service: Service) -> Any:
-    (space,) = [row for row in service.get("/v1/latent-spaces")["items"] if row["shipped"]]
+def ready(service: Service, search_space: str = DEFAULT_SPACE) -> Any:
+    spaces = [row for row in service.get("/v1/latent-spaces")["items"] if row["shipped"]]
+    (space,) = [row for row in spaces if row["search_space"] == search_space]
     return space
+
+
+def test_every_search_space_has_one(service: Service) -> None:
+    known = [space["name"] for space in service.get("/v1/search-spaces")["items"]]
+    assert known == list(SEARCH_SPACES)
+    for name in known:
+        space = ready(service, name)
+        assert (space["ready"], space["member_count"], space["members_exact"]) == (True, 0, 1.0)
 
 
 def test_a_new_service_generates_before_anything_is_known(service: Service) -> None:

@@ -3,12 +3,16 @@
 import pytest
 import torch
 
-from app.generation.schemas import DEFAULT_GAMMA
-from models.generation.generate import near
-from models.genotypes.genotype import edits, random_tensor, to_tensor
+from models.generation.generate import generate, near
+from models.genotypes.genotype import edits, every, random_tensor, to_tensor
 from models.genotypes.graph import from_tensor
 from models.genotypes.published import PUBLISHED
-from models.genotypes.search_space import DARTS
+from models.genotypes.search_space import (
+    DARTS,
+    NAS_BENCH_201,
+    TRANSNAS_BENCH_101_MICRO,
+    SearchSpace,
+)
 from models.latent_spaces import ready
 from models.latent_spaces.vgae import PRESETS, VGAE, decode, encode, spanning
 
@@ -27,13 +31,35 @@ def test_the_file_is_small_and_holds_recipe_and_figures() -> None:
     assert described["recipe"]["max_epochs"] == described["figures"]["epochs"] == ready.RECIPE.max_epochs
 
 
+@pytest.mark.parametrize("space", [NAS_BENCH_201, TRANSNAS_BENCH_101_MICRO], ids=lambda space: space.name)
+def test_every_genotype_of_a_small_space_comes_back(space: SearchSpace) -> None:
+    genotypes, net = every(space), ready.load(space)
+    assert len(genotypes) == len(space.operations) ** 6
+    assert torch.equal(decode(net, encode(net, from_tensor(genotypes, space))), genotypes)
+
+
+@pytest.mark.parametrize("space", [NAS_BENCH_201, TRANSNAS_BENCH_101_MICRO], ids=lambda space: space.name)
+def test_a_point_of_a_small_space_has_many_neighbours(space: SearchSpace) -> None:
+    net = ready.load(space)
+    starts = random_tensor(10, space, torch.Generator().manual_seed(3))
+    points = encode(net, from_tensor(starts, space))
+    few = []
+    for start, point in zip(starts, points, strict=True):
+        draw = near(point[None], spanning(net, points), space.gamma, torch.Generator().manual_seed(1))
+        generated = generate(net, draw, 100, start[None], None, True, start[None])
+        few.append(len(generated.genotypes))
+        assert generated.edits is not None
+        assert 1 <= float(generated.edits.double().mean()) <= 3
+    assert sorted(few)[5] >= 80
+
+
 @pytest.mark.parametrize("known", [0, 5, 200])
 def test_neighbours_differ_by_few_edges_however_many_genotypes_are_known(known: int) -> None:
     net = ready.load(DARTS)
     starts = random_tensor(100, DARTS, torch.Generator().manual_seed(3))
     points = encode(net, from_tensor(starts, DARTS))
     box = spanning(net, points[:0] if known == 0 else points.repeat(2, 1, 1)[:known])
-    sample = near(points, box, DEFAULT_GAMMA, torch.Generator().manual_seed(1))(4_000)
+    sample = near(points, box, DARTS.gamma, torch.Generator().manual_seed(1))(4_000)
     changed = edits(decode(net, sample.latents), starts[sample.points], DARTS)
     assert 2 <= float(changed.double().mean()) <= 4
 

@@ -1,0 +1,346 @@
+"""Whether a neighbour of the best point is a good start, on tables of architectures that are all trained.
+
+For every source and target of a table: `n` architectures are known on the source, drawn at random, the best
+of them is the point, and three arms have 100 different architectures each: `near`, by equation 8 in the
+ready space at the default gamma of its search space; `mutation`, one or two random edits of the best, what
+anyone would do without a latent space; and `random`. Told is their percentile on the target, among all of the
+table, as a mean over the repetitions and over all pairs of different data sets.
+
+The tables lie in `benchmarks` below the data root. NAS-Bench-201's is of NATS-Bench (Dong et al., 2021),
+NAS-Bench-360 (Tu et al., 2022) for NinaPro and Darcy; TransNAS-Bench-101's of Duan et al. (2021). On the
+space of DARTS nothing is trained: there a ridge regression, fitted to what NAS-Bench-301's surrogate (Zela et
+al., 2022) predicts, judges. The 199 trained DARTS genotypes are of NAS-Bench-Suite-Zero (Krishnakumar et al.,
+2022): there the arms are those among the 199 that are nearest to the best.
+"""
+
+import argparse
+import csv
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.stats import rankdata, spearmanr, ttest_rel
+from sklearn.linear_model import Ridge
+from torch import Tensor
+
+from app.settings import get_settings
+from models.generation.generate import generate, near, pack
+from models.genotypes.genotype import Genotype, edits, from_dict, random_tensor, to_tensor
+from models.genotypes.graph import from_tensor
+from models.genotypes.search_space import DARTS, NAS_BENCH_201, TRANSNAS_BENCH_101_MICRO, SearchSpace
+from models.genotypes.text import from_text
+from models.latent_spaces import ready
+from models.latent_spaces.vgae import encode, spanning
+
+KNOWN, NEIGHBOURS, BEST_OF, REPETITIONS = (20, 200), 100, 5, 60
+ARMS = ("random", "mutation", "near")
+Figures = NDArray[np.float64]
+
+NASLIB_EDGES = (
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+)
+"""The operations of the DARTS tables by their digit, which stands after that of the predecessor."""
+
+COLUMNS = {
+    "nas-bench-201": {
+        "cifar10": "cifar10_test",
+        "cifar100": "cifar100_test",
+        "imagenet16-120": "imagenet16_test",
+        "ninapro": "ninapro_test",
+        "darcy": "darcy",
+    },
+    "transnas-bench-101-micro": {
+        name: name
+        for name in (
+            "class_scene",
+            "class_object",
+            "jigsaw",
+            "room_layout",
+            "segmentsemantic",
+            "autoencoder",
+            "normal",
+        )
+    },
+    "darts-199": {"svhn": "svhn", "scifar100": "scifar100", "ninapro": "ninapro"},
+}
+"""The columns of a table by the name of their data set or task."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Architectures with what is known of them on several data sets.
+
+    Args:
+        space: their search space.
+        genotypes: in the form of `genotype.to_tensor`.
+        percentiles: by data set, `[genotypes]`, 0 for the worst and 100 for the best.
+        accuracies: by data set, `[genotypes]`, in the table's unit.
+    """
+
+    space: SearchSpace
+    genotypes: Tensor
+    percentiles: Mapping[str, Figures]
+    accuracies: Mapping[str, Figures]
+
+
+def read(folder: Path, name: str, space: SearchSpace, parse: Callable[[dict[str, str]], Genotype]) -> Table:
+    """A table of the folder."""
+    with (folder / f"{name}.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    columns = COLUMNS[name.removesuffix("-trained")]
+    accuracies = {key: np.array([float(row[column]) for row in rows]) for key, column in columns.items()}
+    percentiles = {key: (rankdata(values) - 1) / (len(rows) - 1) * 100 for key, values in accuracies.items()}
+    return Table(space, to_tensor([parse(row) for row in rows], space), percentiles, accuracies)
+
+
+def darts(row: dict[str, str]) -> Genotype:
+    """A genotype of the DARTS tables."""
+    cells = {
+        cell: [[NASLIB_EDGES[int(edge[1])], int(edge[0])] for edge in row[cell].split()]
+        for cell in ("normal", "reduce")
+    }
+    return from_dict(cells, DARTS)
+
+
+def mutations(best: Tensor, space: SearchSpace, rng: np.random.Generator) -> Tensor:
+    """Different genotypes, each one or two random edits from the best: an operation or a predecessor."""
+    found: dict[bytes, Tensor] = {pack(best, space).tobytes(): best[0]}
+    while len(found) <= NEIGHBOURS:
+        changed = best[0].clone()
+        for _ in range(rng.integers(1, 3)):
+            _edit(changed, space, rng)
+        found.setdefault(pack(changed[None], space).tobytes(), changed)
+    return torch.stack(list(found.values())[1:])
+
+
+def _edit(genotype: Tensor, space: SearchSpace, rng: np.random.Generator) -> None:
+    """Changes one edge of a genotype in place, by its operation or by its predecessor, equally likely."""
+    cell, edge = rng.integers(len(space.cells)), rng.integers(len(space.kept))
+    operation, predecessor = genotype[cell, edge].tolist()
+    slot = next(slot for slot in space.slots if slot.start <= edge < slot.stop)
+    free = [node for node in range(space.kept[edge]) if node not in genotype[cell, slot, 1].tolist()]
+    if free and rng.random() < 0.5:
+        genotype[cell, edge, 1] = int(rng.choice(free))
+        into = genotype[cell, slot]
+        genotype[cell, slot] = into[into[:, 1].argsort()]
+    else:
+        choices = [choice for choice in space.choices if choice != operation]
+        genotype[cell, edge] = torch.tensor([int(rng.choice(choices)), predecessor])
+
+
+def neighbours(net: ready.VGAE, known: Tensor, best: Tensor, seed: int) -> Tensor:
+    """Different genotypes near the best of what is known, at the default gamma; at most 100."""
+    space = net.space
+    z, point = encode(net, from_tensor(known, space)), encode(net, from_tensor(best, space))
+    draw = near(point, spanning(net, z), space.gamma, torch.Generator().manual_seed(seed))
+    return generate(net, draw, 4 * NEIGHBOURS, best, None, unique=True).genotypes[:NEIGHBOURS]
+
+
+def repetition(table: Table, net: ready.VGAE, source: str, n: int, seed: int) -> dict[str, Tensor]:
+    """The architectures of every arm, and the best that they start from, for one drawing of what is known."""
+    rng = np.random.default_rng([seed, n])
+    known = rng.choice(len(table.genotypes), n, replace=False)
+    best = table.genotypes[known[table.accuracies[source][known].argmax()]][None]
+    others = rng.choice(len(table.genotypes), NEIGHBOURS, replace=False)
+    return {
+        "best": best,
+        "random": table.genotypes[others],
+        "mutation": mutations(best, table.space, rng),
+        "near": neighbours(net, table.genotypes[known], best, seed),
+    }
+
+
+def whole_space(table: Table, repetitions: int) -> dict[str, Any]:
+    """The figures of a table that holds all of its search space, by the number of known architectures."""
+    net, keys = ready.load(table.space), pack(table.genotypes, table.space)[:, 0]
+    order = np.argsort(keys)
+    names, figures = list(table.percentiles), {}
+    for n in KNOWN:
+        by_arm: dict[tuple[str, str, str], list[Figures]] = {}
+        changed: list[float] = []
+        for source in names:
+            for seed in range(repetitions):
+                arms = repetition(table, net, source, n, seed)
+                best = arms.pop("best")
+                changed.append(
+                    float(edits(arms["near"], best.expand_as(arms["near"]), table.space).double().mean())
+                )
+                for arm, genotypes in arms.items():
+                    rows = order[np.searchsorted(keys[order], pack(genotypes, table.space)[:, 0])]
+                    for target in names:
+                        by_arm.setdefault((arm, source, target), []).append(table.percentiles[target][rows])
+        figures[str(n)] = {**_summary(table, by_arm, names), "edits": round(float(np.mean(changed)), 2)}
+    return figures
+
+
+def _summary(
+    table: Table, by_arm: Mapping[tuple[str, str, str], list[Figures]], names: list[str]
+) -> dict[str, Any]:
+    """The figures of all pairs and their means; a data set with itself is told, but not in the means."""
+    pairs = {}
+    everything: dict[str, list[Figures]] = {arm: [] for arm in ARMS}
+    for source in names:
+        for target in names:
+            means = {arm: np.array([p.mean() for p in by_arm[arm, source, target]]) for arm in ARMS}
+            best = np.mean([p[:BEST_OF].max() for p in by_arm["near", source, target]])
+            rank = spearmanr(table.accuracies[source], table.accuracies[target]).statistic
+            pairs[f"{source}->{target}"] = {
+                **_compared(means),
+                "near_best_of_5": round(float(best), 2),
+                "spearman": round(float(rank), 3),
+            }
+            if source != target:
+                for arm in ARMS:
+                    everything[arm].append(means[arm])
+    # one number a repetition, so that the test is of repetitions and not of pairs, which are alike
+    means = {arm: np.mean(values, axis=0) for arm, values in everything.items()}
+    return {**_compared(means), "pairs": pairs}
+
+
+def _compared(means: Mapping[str, Figures]) -> dict[str, float]:
+    """Mean percentiles of the arms, and the paired tests of `near` against the others."""
+    difference = means["near"] - means["mutation"]
+    half = 1.96 * difference.std(ddof=1) / len(difference) ** 0.5
+    return {
+        **{f"{arm}_percentile": round(float(means[arm].mean()), 2) for arm in ARMS},
+        "near_minus_mutation": round(float(difference.mean()), 2),
+        "near_minus_mutation_low": round(float(difference.mean() - half), 2),
+        "near_minus_mutation_high": round(float(difference.mean() + half), 2),
+        "p_near_over_random": float(ttest_rel(means["near"], means["random"], alternative="greater").pvalue),
+        "p_near_over_mutation": float(
+            ttest_rel(means["near"], means["mutation"], alternative="greater").pvalue
+        ),
+    }
+
+
+def one_hot(genotypes: Tensor) -> Figures:
+    """Every (node, predecessor, operation) of a genotype as a column, `[genotypes, columns]`."""
+    return np.asarray(from_tensor(genotypes, DARTS).operations.flatten(1).double().numpy())
+
+
+def judged(folder: Path, repetitions: int) -> dict[str, Any]:
+    """The figures of the DARTS space, where a judge tells accuracies: no training stands behind them."""
+    with (folder / "nas-bench-301-sample.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    genotypes = to_tensor([darts(row) for row in rows], DARTS)
+    accuracy = np.array([float(row["cifar10_val_surrogate"]) for row in rows])
+    order = np.random.default_rng(0).permutation(len(rows))
+    held, fitted = order[:200], order[200:]
+    features = one_hot(genotypes)
+    judge = Ridge(alpha=3.0).fit(features[fitted], accuracy[fitted])
+    agreement = spearmanr(judge.predict(features[held]), accuracy[held]).statistic
+    everyone = np.sort(judge.predict(one_hot(random_tensor(20_000, DARTS, torch.Generator().manual_seed(0)))))
+    net, figures = ready.load(DARTS), {}
+    for n in (20, 100, 200):
+        values: dict[str, list[Figures]] = {arm: [] for arm in ARMS}
+        changed = []
+        for seed in range(repetitions):
+            rng = np.random.default_rng([seed, n])
+            known = random_tensor(n, DARTS, torch.Generator().manual_seed(1_000 * n + seed))
+            best = known[int(judge.predict(one_hot(known)).argmax())][None]
+            arms = {
+                "random": random_tensor(NEIGHBOURS, DARTS, torch.Generator().manual_seed(seed)),
+                "mutation": mutations(best, DARTS, rng),
+                "near": neighbours(net, known, best, seed),
+            }
+            changed.append(float(edits(arms["near"], best.expand_as(arms["near"]), DARTS).double().mean()))
+            for arm, drawn in arms.items():
+                values[arm].append(judge.predict(one_hot(drawn)))
+        ranks = {
+            arm: np.array([np.searchsorted(everyone, v).mean() / len(everyone) * 100 for v in drawn])
+            for arm, drawn in values.items()
+        }
+        figures[str(n)] = {
+            **_compared(ranks),
+            **{f"{arm}_accuracy": round(float(np.mean(drawn)), 2) for arm, drawn in values.items()},
+            **{
+                f"{arm}_best_of_5": round(float(np.mean([v[:BEST_OF].max() for v in drawn])), 2)
+                for arm, drawn in values.items()
+            },
+            "edits": round(float(np.mean(changed)), 2),
+            "judge_spearman": round(float(agreement), 3),
+        }
+    return figures
+
+
+def among(table: Table, repetitions: int, count: int = 10) -> dict[str, Any]:
+    """The figures of a table that holds few of its space: arms are those of the table that lie nearest."""
+    net, names = ready.load(table.space), list(table.percentiles)
+    latents = encode(net, from_tensor(table.genotypes, table.space)).flatten(1)
+    by_arm: dict[tuple[str, str, str], list[Figures]] = {}
+    size, n = len(table.genotypes), KNOWN[0]
+    for source in names:
+        for seed in range(repetitions):
+            rng = np.random.default_rng([seed, n])
+            known = rng.choice(size, n, replace=False)
+            best = known[table.accuracies[source][known].argmax()]
+            new = np.setdiff1d(np.arange(size), known)
+            start = table.genotypes[best][None].expand(len(new), *table.genotypes.shape[1:])
+            arms = {
+                "random": rng.choice(new, count, replace=False),
+                "mutation": new[
+                    edits(table.genotypes[new], start, table.space).numpy().argsort(kind="stable")
+                ],
+                "near": new[(latents[new] - latents[best]).norm(dim=1).numpy().argsort()],
+            }
+            for arm, rows in arms.items():
+                for target in names:
+                    found = table.percentiles[target][rows[:count]]
+                    by_arm.setdefault((arm, source, target), []).append(found)
+    return {str(n): _summary(table, by_arm, names)}
+
+
+def picture(figures: Mapping[str, Any], path: Path, title: str) -> None:
+    """Source by target, for each number of known architectures: the percentile of `near` and its gain."""
+    drawn = Figure(figsize=(6.2 * len(figures), 5.2), layout="constrained")
+    drawn.suptitle(title)
+    for axes, (n, found) in zip(np.atleast_1d(drawn.subplots(1, len(figures))), figures.items(), strict=True):
+        names = list(dict.fromkeys(pair.split("->")[0] for pair in found["pairs"]))
+        cells = [[found["pairs"][f"{source}->{target}"] for target in names] for source in names]
+        matrix = np.array([[cell["near_percentile"] for cell in row] for row in cells])
+        axes.imshow(matrix, cmap="RdYlGn", vmin=0, vmax=100)
+        for i, row in enumerate(cells):
+            for j, cell in enumerate(row):
+                text = f"{cell['near_percentile']:.0f}\n{cell['near_minus_mutation']:+.1f}"
+                axes.text(j, i, text, ha="center", va="center", fontsize=8)
+        axes.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=8)
+        axes.set_yticks(range(len(names)), names, fontsize=8)
+        axes.set(xlabel="target", ylabel="source", title=f"{n} known")
+    drawn.savefig(path, metadata={"Date": None})
+
+
+def main() -> None:
+    """Prints the figures of every table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=REPETITIONS)
+    parser.add_argument("--pictures", type=Path, help="A folder for the matrices of source and target.")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    folder, repetitions = get_settings().data_root / "benchmarks", arguments.repetitions
+    print(f"seeds 0 to {repetitions - 1}")
+    figures: dict[str, Any] = {}
+    for space in (NAS_BENCH_201, TRANSNAS_BENCH_101_MICRO):
+        table = read(folder, space.name, space, lambda row, space=space: from_text(row["arch"], space))
+        figures[space.name] = whole_space(table, repetitions)
+    figures["nas-bench-301"] = judged(folder, repetitions)
+    figures["darts-199"] = among(read(folder, "darts-199-trained", DARTS, darts), repetitions)
+    for name, found in figures.items():
+        if arguments.pictures is not None and name != "nas-bench-301":
+            picture(found, arguments.pictures / f"transfer-{name}.svg", name)
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
