@@ -4,9 +4,12 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from app.database import Database
 
 # the rest is imported where it is used: `--help` must not wait for what it does not need
 
@@ -75,28 +78,65 @@ def worker() -> None:
 
 @cli.command()
 def load(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="As in bench/results.")],
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="JSON as in bench/results, or CSV.")
+    ],
+    space: Annotated[str | None, typer.Option(help="The search space of a CSV table.")] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(help="A data set and its column of accuracies in percent, as cifar10=cifar10_test."),
+    ] = None,
 ) -> None:
-    """Registers the genotypes of a file of finished searches; safe to repeat."""
+    """Registers a file of finished searches, or a table of trained architectures; safe to repeat."""
     from pydantic import ValidationError
 
     from app import tables as tables  # so that the metadata knows every table
     from app.database import Database, SchemaError
-    from app.genotypes import service as genotypes
-    from app.genotypes.schemas import Library
     from app.problems import Problem
     from app.settings import get_settings
 
     database = Database(get_settings().database_url)
     try:
         database.require_head()
-        library = Library.model_validate_json(file.read_bytes())
-        with database.session() as session:
-            rows = genotypes.register_library(session, library)
+        told = _load_table(database, file, space, dataset or []) if file.suffix == ".csv" else None
+        told = told or _load_library(database, file, space, dataset)
     except (SchemaError, ValidationError, Problem) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
-    typer.echo(f"{len(rows)} genotypes of {file.name} are registered")
+    finally:
+        database.close()
+    typer.echo(told)
+
+
+def _load_library(database: "Database", file: Path, space: str | None, dataset: list[str] | None) -> str:
+    from app.genotypes import service as genotypes
+    from app.genotypes.schemas import Library
+
+    if space is not None or dataset:
+        raise typer.BadParameter("--space and --dataset are for CSV tables")
+    library = Library.model_validate_json(file.read_bytes())
+    with database.session() as session:
+        rows = genotypes.register_library(session, library)
+    return f"{len(rows)} genotypes of {file.name} are registered"
+
+
+def _load_table(database: "Database", file: Path, space: str | None, dataset: list[str]) -> str:
+    from app.genotypes.loading import load_table
+
+    if space is None:
+        raise typer.BadParameter("a CSV table needs --space")
+    columns = {}
+    for pair in dataset:
+        name, separator, column = pair.partition("=")
+        if not separator or not name or not column or name in columns:
+            raise typer.BadParameter(f"--dataset must be NAME=COLUMN, each name once (got {pair!r})")
+        columns[name] = column
+    with database.session() as session:
+        loaded = load_table(session, file, space, columns)
+    return (
+        f"{loaded.genotypes} genotypes of {file.name} are registered, {loaded.new_genotypes} of them new, "
+        f"with {loaded.evaluations} evaluations, {loaded.new_evaluations} of them new"
+    )
 
 
 def main() -> None:

@@ -3,7 +3,8 @@
 For every source and target of a table: `n` architectures are known on the source, drawn at random, the best
 of them is the point, and three arms have 100 different architectures each: `near`, by equation 8 in the
 ready space at the default gamma of its search space; `mutation`, one or two random edits of the best, what
-anyone would do without a latent space; and `random`. Told is their percentile on the target, among all of the
+anyone would do without a latent space; and `random`. `near_drawn` and `mutation_drawn` are 100 draws as they
+come, with repetitions, but not the best itself. Told is their percentile on the target, among all of the
 table, as a mean over the repetitions and over all pairs of different data sets.
 
 The tables lie in `benchmarks` below the data root. NAS-Bench-201's is of NATS-Bench (Dong et al., 2021),
@@ -36,10 +37,11 @@ from models.genotypes.graph import from_tensor
 from models.genotypes.search_space import DARTS, NAS_BENCH_201, TRANSNAS_BENCH_101_MICRO, SearchSpace
 from models.genotypes.text import from_text
 from models.latent_spaces import ready
-from models.latent_spaces.vgae import encode, spanning
+from models.latent_spaces.vgae import VGAE, encode, spanning
 
 KNOWN, NEIGHBOURS, BEST_OF, REPETITIONS = (20, 200), 100, 5, 60
 ARMS = ("random", "mutation", "near")
+DRAWN = ("mutation_drawn", "near_drawn")
 Figures = NDArray[np.float64]
 
 NASLIB_EDGES = (
@@ -118,11 +120,23 @@ def mutations(best: Tensor, space: SearchSpace, rng: np.random.Generator) -> Ten
     """Different genotypes, each one or two random edits from the best: an operation or a predecessor."""
     found: dict[bytes, Tensor] = {pack(best, space).tobytes(): best[0]}
     while len(found) <= NEIGHBOURS:
-        changed = best[0].clone()
-        for _ in range(rng.integers(1, 3)):
-            _edit(changed, space, rng)
+        changed = _mutated(best[0], space, rng)
         found.setdefault(pack(changed[None], space).tobytes(), changed)
     return torch.stack(list(found.values())[1:])
+
+
+def drawn_mutations(best: Tensor, space: SearchSpace, rng: np.random.Generator) -> Tensor:
+    """The same as they come, with repetitions."""
+    return torch.stack([_mutated(best[0], space, rng) for _ in range(NEIGHBOURS)])
+
+
+def _mutated(genotype: Tensor, space: SearchSpace, rng: np.random.Generator) -> Tensor:
+    while True:
+        changed = genotype.clone()
+        for _ in range(rng.integers(1, 3)):
+            _edit(changed, space, rng)
+        if not torch.equal(changed, genotype):
+            return changed
 
 
 def _edit(genotype: Tensor, space: SearchSpace, rng: np.random.Generator) -> None:
@@ -140,15 +154,16 @@ def _edit(genotype: Tensor, space: SearchSpace, rng: np.random.Generator) -> Non
         genotype[cell, edge] = torch.tensor([int(rng.choice(choices)), predecessor])
 
 
-def neighbours(net: ready.VGAE, known: Tensor, best: Tensor, seed: int) -> Tensor:
-    """Different genotypes near the best of what is known, at the default gamma; at most 100."""
+def neighbours(net: VGAE, known: Tensor, best: Tensor, seed: int, unique: bool = True) -> Tensor:
+    """Genotypes near the best of what is known, at the default gamma; at most 100, all different if asked."""
     space = net.space
     z, point = encode(net, from_tensor(known, space)), encode(net, from_tensor(best, space))
     draw = near(point, spanning(net, z), space.gamma, torch.Generator().manual_seed(seed))
-    return generate(net, draw, 4 * NEIGHBOURS, best, None, unique=True).genotypes[:NEIGHBOURS]
+    found = generate(net, draw, (4 if unique else 8) * NEIGHBOURS, best, None, unique).genotypes
+    return found[(found != best).flatten(1).any(1)][:NEIGHBOURS]
 
 
-def repetition(table: Table, net: ready.VGAE, source: str, n: int, seed: int) -> dict[str, Tensor]:
+def repetition(table: Table, net: VGAE, source: str, n: int, seed: int) -> dict[str, Tensor]:
     """The architectures of every arm, and the best that they start from, for one drawing of what is known."""
     rng = np.random.default_rng([seed, n])
     known = rng.choice(len(table.genotypes), n, replace=False)
@@ -159,6 +174,8 @@ def repetition(table: Table, net: ready.VGAE, source: str, n: int, seed: int) ->
         "random": table.genotypes[others],
         "mutation": mutations(best, table.space, rng),
         "near": neighbours(net, table.genotypes[known], best, seed),
+        "mutation_drawn": drawn_mutations(best, table.space, rng),
+        "near_drawn": neighbours(net, table.genotypes[known], best, seed, unique=False),
     }
 
 
@@ -190,10 +207,11 @@ def _summary(
 ) -> dict[str, Any]:
     """The figures of all pairs and their means; a data set with itself is told, but not in the means."""
     pairs = {}
-    everything: dict[str, list[Figures]] = {arm: [] for arm in ARMS}
+    everything: dict[str, list[Figures]] = {}
     for source in names:
         for target in names:
-            means = {arm: np.array([p.mean() for p in by_arm[arm, source, target]]) for arm in ARMS}
+            arms = [arm for arm in (*ARMS, *DRAWN) if (arm, source, target) in by_arm]
+            means = {arm: np.array([p.mean() for p in by_arm[arm, source, target]]) for arm in arms}
             best = np.mean([p[:BEST_OF].max() for p in by_arm["near", source, target]])
             rank = spearmanr(table.accuracies[source], table.accuracies[target]).statistic
             pairs[f"{source}->{target}"] = {
@@ -202,8 +220,8 @@ def _summary(
                 "spearman": round(float(rank), 3),
             }
             if source != target:
-                for arm in ARMS:
-                    everything[arm].append(means[arm])
+                for arm in arms:
+                    everything.setdefault(arm, []).append(means[arm])
     # one number a repetition, so that the test is of repetitions and not of pairs, which are alike
     means = {arm: np.mean(values, axis=0) for arm, values in everything.items()}
     return {**_compared(means), "pairs": pairs}
@@ -214,7 +232,7 @@ def _compared(means: Mapping[str, Figures]) -> dict[str, float]:
     difference = means["near"] - means["mutation"]
     half = 1.96 * difference.std(ddof=1) / len(difference) ** 0.5
     return {
-        **{f"{arm}_percentile": round(float(means[arm].mean()), 2) for arm in ARMS},
+        **{f"{arm}_percentile": round(float(values.mean()), 2) for arm, values in means.items()},
         "near_minus_mutation": round(float(difference.mean()), 2),
         "near_minus_mutation_low": round(float(difference.mean() - half), 2),
         "near_minus_mutation_high": round(float(difference.mean() + half), 2),

@@ -163,6 +163,19 @@ def ensure_facts(session: Session, name: str) -> Dataset:
     return dataset
 
 
+def known(session: Session, name: str, field: str) -> Dataset:
+    """The data set of a name that is here, or known by its facts.
+
+    Raises:
+        InvalidRequest: there is none; the message names `field`.
+    """
+    if _by_name(session, name) is None and name not in KNOWN_DATASETS:
+        raise InvalidRequest.of(
+            field, f"there is no data set {name!r}; register it, or take one of {', '.join(KNOWN_DATASETS)}"
+        )
+    return ensure_facts(session, name)
+
+
 def load(dataset: Dataset, settings: Settings, artifacts: Artifacts) -> ImageData:
     """A data set's images.
 

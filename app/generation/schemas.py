@@ -144,6 +144,15 @@ class PointOut(BaseModel):
     member: bool = Field(description="Whether it is a member of the space.")
 
 
+class AgreementOut(BaseModel):
+    """How far two data sets rank the same architectures alike."""
+
+    genotypes: int = Field(description="Evaluated on both.")
+    spearman: float
+    low: float = Field(description="Of the 95 % interval.")
+    high: float
+
+
 class NearestOut(BaseModel):
     """The data set that was chosen as the nearest of another, with the reason."""
 
@@ -151,6 +160,13 @@ class NearestOut(BaseModel):
     dataset_id: str
     name: str
     distance: float
+    agreement: AgreementOut | None = Field(
+        None, description="Of the accuracies on both, where at least 8 genotypes have some."
+    )
+    confidence: Literal["high", "low", "unknown"] = Field(
+        description="Whether its best point is a good start: `high` where ranks are known to agree, `low` "
+        "where they are known not to, or where it is farther than noise; else `unknown`."
+    )
     reason: str
 
 

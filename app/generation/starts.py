@@ -1,9 +1,11 @@
 """Where generation starts: at a best point, at a genotype, between points, or at random."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from scipy.stats import spearmanr
 from sqlalchemy.orm import Session
 from torch import Tensor
 
@@ -11,7 +13,15 @@ from app.datasets import service as datasets
 from app.datasets.neighbors import Neighbors
 from app.datasets.tables import Dataset
 from app.evaluations.tables import EvaluationKind
-from app.generation.schemas import BetweenIn, GenerateIn, NearestOut, NearIn, PointOut, StartOut
+from app.generation.schemas import (
+    AgreementOut,
+    BetweenIn,
+    GenerateIn,
+    NearestOut,
+    NearIn,
+    PointOut,
+    StartOut,
+)
 from app.genotypes import ranking
 from app.genotypes import service as genotypes
 from app.latent_spaces.opened import OpenSpace
@@ -19,6 +29,10 @@ from app.problems import InvalidRequest
 from models.generation import generate as generation
 from models.genotypes.genotype import to_tensor
 from models.latent_spaces.vgae import decode
+
+FEWEST_SHARED, AGREEING = 8, 0.5
+"""Genotypes evaluated on both of two data sets from which on their ranks are compared, and the rank
+correlation above which a best point carries over: on public tables, from there on to the upper quarter."""
 
 NEAR_CHANCE = 0.1
 """Share of the way from chance to 100 % below which an accuracy is near chance."""
@@ -76,6 +90,7 @@ def find(session: Session, space: OpenSpace, request: GenerateIn, around: Around
         return _between(session, space, request.between)
     if around is not None:
         nearest, dataset = _nearest(around)
+        nearest = _trusted(session, space, around, nearest)
         point = _best(session, space, dataset.id, "for_dataset")
         doubts = _doubts(around, nearest, dataset, point.shown)
         shown = StartOut(kind="near", points=[point.shown], nearest=nearest)
@@ -170,9 +185,38 @@ def _nearest(around: Around) -> tuple[NearestOut, Dataset]:
         dataset_id=chosen.dataset.id,
         name=chosen.dataset.name,
         distance=chosen.distance,
+        confidence="unknown",
         reason=reason,
     )
     return shown, chosen.dataset
+
+
+def _trusted(session: Session, space: OpenSpace, around: Around, nearest: NearestOut) -> NearestOut:
+    """The nearest data set with what is known of how far its ranks hold for the other."""
+    shared = ranking.shared_accuracies(session, space.space.name, around.dataset_id, nearest.dataset_id)
+    agreement = _agreement(shared)
+    if agreement is not None and agreement.low > AGREEING:
+        confidence = "high"
+    elif (agreement is not None and agreement.high < AGREEING) or (
+        agreement is None and around.noise is not None and nearest.distance > around.noise
+    ):
+        confidence = "low"
+    else:
+        confidence = "unknown"
+    return nearest.model_copy(update={"agreement": agreement, "confidence": confidence})
+
+
+def _agreement(shared: Sequence[tuple[float, float]]) -> AgreementOut | None:
+    """Spearman's rank correlation with its 95 % interval (Bonett, Wright, 2000), if enough is known."""
+    if len(shared) < FEWEST_SHARED or any(len(set(values)) < 2 for values in zip(*shared, strict=True)):
+        return None
+    ours, theirs = zip(*shared, strict=True)
+    rank = float(spearmanr(ours, theirs).statistic)
+    half = 1.96 * math.sqrt((1 + rank**2 / 2) / (len(shared) - 3))
+    middle = math.atanh(min(max(rank, -0.999999), 0.999999))
+    low, high = math.tanh(middle - half), math.tanh(middle + half)
+    rank, low, high = (round(value, 4) for value in (rank, low, high))
+    return AgreementOut(genotypes=len(shared), spearman=rank, low=low, high=high)
 
 
 def _nothing(around: Around) -> str:
@@ -193,6 +237,13 @@ def _nothing(around: Around) -> str:
 def _doubts(around: Around, nearest: NearestOut, dataset: Dataset, point: PointOut) -> list[str]:
     """Sentences on why the point may be a bad start."""
     doubts = []
+    agreement = nearest.agreement
+    if agreement is not None and nearest.confidence == "low":
+        doubts.append(
+            f"{agreement.genotypes} architectures known on both rank otherwise on {nearest.name!r} (Spearman "
+            f"{agreement.spearman:.2f}, {agreement.low:.2f} to {agreement.high:.2f}); its best point may be "
+            "no better a start than a random one, or worse"
+        )
     noise, chance = around.noise, 100 / dataset.classes
     if noise is not None and nearest.distance > noise:
         doubts.append(

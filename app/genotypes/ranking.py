@@ -44,6 +44,29 @@ def datasets_with_points(session: Session, search_space: str) -> dict[str, bool]
     return {dataset_id: bool(trusted) for dataset_id, trusted in session.execute(query)}
 
 
+def shared_accuracies(
+    session: Session, search_space: str, dataset_id: str, other_id: str
+) -> list[tuple[float, float]]:
+    """The best trained or reported accuracies of genotypes that were evaluated on both of two data sets."""
+
+    def best(of: str) -> Any:
+        return (
+            select(Genotype.digest, func.max(Evaluation.test_accuracy).label("accuracy"))
+            .join(Evaluation, Evaluation.genotype_id == Genotype.id)
+            .where(
+                Genotype.search_space == search_space,
+                Evaluation.dataset_id == of,
+                Evaluation.kind != EvaluationKind.SEARCH,
+            )
+            .group_by(Genotype.digest)
+            .subquery()
+        )
+
+    here, there = best(dataset_id), best(other_id)
+    query = select(here.c.accuracy, there.c.accuracy).join(there, there.c.digest == here.c.digest)
+    return [(ours, theirs) for ours, theirs in session.execute(query)]
+
+
 def leaderboard(
     session: Session, dataset_id: str, origin: str | None, arm: str | None, recipe: str | None
 ) -> Select[*tuple[Any, ...]]:

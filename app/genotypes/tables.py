@@ -24,7 +24,10 @@ class Genotype(Base):
     """One genotype and where it came from."""
 
     __tablename__ = "genotypes"
-    __table_args__ = (Index("ix_genotypes_search_space_digest", "search_space", "digest"),)
+    __table_args__ = (
+        Index("ix_genotypes_search_space_digest", "search_space", "digest"),
+        Index("ix_genotypes_search_space_origin_id", "search_space", "origin", "id"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     search_space: Mapped[str]

@@ -78,11 +78,12 @@ def get_map(
     ] = "dataset",
     operation: Annotated[str, Query(description="Whose share `colour=operation` shows.")] = "skip_connect",
     seed: Annotated[int, Query(ge=0, le=2**31 - 1, description="Of t-SNE.")] = 2024,
-) -> MapOut | Response:
+) -> Response:
     """The latents in two dimensions, as JSON or as a picture."""
-    space_map = figures.space_map(session, latent_space_id, artifacts, method, generated, seed)
     if format == "json":
-        return space_map
+        content = figures.space_map_json(session, latent_space_id, artifacts, method, generated, seed)
+        return Response(content, media_type="application/json")
+    space_map = figures.space_map(session, latent_space_id, artifacts, method, generated, seed)
     values = pictures.values_of(space_map, colour, operation)
     picture = pictures.draw(space_map, f"Latent space {latent_space_id}", format, values)
     return Response(picture, media_type=MEDIA_TYPES[format])

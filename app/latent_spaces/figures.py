@@ -11,7 +11,8 @@ from app.datasets.tables import Dataset
 from app.genotypes import ranking
 from app.genotypes import service as genotypes
 from app.genotypes.tables import Genotype
-from app.latent_spaces.opened import from_bytes, open_space
+from app.latent_spaces.opened import OpenSpace, from_bytes, open_space
+from app.latent_spaces.remembered import remembered
 from app.latent_spaces.schemas import DirectionOut, MapOut, MapPoint, MeaningOut
 from app.problems import Conflict, InvalidRequest
 from models.errors import LatentError
@@ -30,11 +31,31 @@ def space_map(
         NotFound, Conflict: no such space, or one that is still training.
         InvalidRequest: fewer points than the method needs.
     """
-    space = open_space(session, space_id, artifacts)
+    space, what = open_space(session, space_id, artifacts), ("map", method, generated, seed)
+    return remembered(session, space, what, lambda: _map(session, space, method, generated, seed))
+
+
+def space_map_json(
+    session: Session, space_id: str, artifacts: Artifacts, method: Method, generated: bool, seed: int
+) -> bytes:
+    """The same as JSON, of which there can be megabytes.
+
+    Raises:
+        NotFound, Conflict, InvalidRequest: as `space_map`.
+    """
+    space, what = open_space(session, space_id, artifacts), ("json", method, generated, seed)
+
+    def make() -> bytes:
+        return space_map(session, space_id, artifacts, method, generated, seed).model_dump_json().encode()
+
+    return remembered(session, space, what, make)
+
+
+def _map(session: Session, space: OpenSpace, method: Method, generated: bool, seed: int) -> MapOut:
     rows = genotypes.get_many(session, space.genotype_ids, "genotype_ids")
     z = space.latents
     if generated:
-        query = select(Genotype).where(Genotype.latent_space_id == space_id)
+        query = select(Genotype).where(Genotype.latent_space_id == space.row.id)
         drawn = list(session.scalars(query.order_by(Genotype.id).limit(MAP_LIMIT)))
         rows += drawn
         z = torch.cat([z, from_bytes([row.latent for row in drawn], space.space.nodes)]) if drawn else z
@@ -77,6 +98,11 @@ def meaning(session: Session, space_id: str, artifacts: Artifacts) -> MeaningOut
     ids = space.genotype_ids
     if len(ids) < 2:
         raise Conflict(f"latent space {space_id} has {len(ids)} members; its directions need two at least")
+    return remembered(session, space, ("meaning",), lambda: _meaning(session, space))
+
+
+def _meaning(session: Session, space: OpenSpace) -> MeaningOut:
+    ids = space.genotype_ids
     values = properties(space.members, space.space)
     for dataset, accuracies in ranking.accuracies_by_dataset(session, ids).items():
         values[f"accuracy:{dataset}"] = torch.tensor(

@@ -43,6 +43,7 @@ class OpenSpace:
         latents: their means, `[members, nodes, latent dimension]`.
         box: latents of which the smallest and largest coordinates span the box of equation 8, as
             `models.latent_spaces.vgae.spanning` gives them.
+        version: differs when the members do.
     """
 
     row: LatentSpace
@@ -52,6 +53,7 @@ class OpenSpace:
     members: Tensor
     latents: Tensor
     box: Tensor
+    version: str
 
     def encode(self, rows: Sequence[Genotype], field: str) -> Tensor:
         """The means of genotypes, `[genotypes, nodes, latent dimension]`, without training.
@@ -105,10 +107,11 @@ def open_space(session: Session, space_id: str, artifacts: Artifacts) -> OpenSpa
         raise NotFound(f"there is no latent space {space_id!r}")
     if not row.ready:
         raise Conflict(f"latent space {row.id} is not trained; its job is {row.job_id}")
-    key = (row.id, _version(session, row))
+    version = _version(session, row)
+    key = (row.id, version)
     with _lock:
         opened = _opened.pop(key, None)
-    space = opened or _load(session, row, artifacts)
+    space = opened or _load(session, row, version, artifacts)
     with _lock:
         _opened[key] = space
         while len(_opened) > KEPT:
@@ -167,7 +170,7 @@ def _known(row: LatentSpace) -> Select[*tuple[Any, ...]]:
     return select(Genotype).where(Genotype.search_space == row.search_space, Genotype.origin.in_(KNOWN))
 
 
-def _load(session: Session, row: LatentSpace, artifacts: Artifacts) -> OpenSpace:
+def _load(session: Session, row: LatentSpace, version: str, artifacts: Artifacts) -> OpenSpace:
     space = SEARCH_SPACES[row.search_space]
     ids = member_ids(session, row)
     members = genotypes.get_many(session, ids, "genotype_ids")
@@ -179,10 +182,10 @@ def _load(session: Session, row: LatentSpace, artifacts: Artifacts) -> OpenSpace
             if members
             else torch.empty(0, space.nodes, net.recipe.latent_dimension)
         )
-        return OpenSpace(row, space, net, ids, tensor, latents, spanning(net, latents))
+        return OpenSpace(row, space, net, ids, tensor, latents, spanning(net, latents), version)
     assert row.artifact_key is not None
     net = VGAE(space, LatentRecipe(**row.settings))
     load_weights(net, artifacts.get_tensors(row.artifact_key))
     query = select(LatentMember.mu).where(LatentMember.latent_space_id == row.id)
     latents = from_bytes(list(session.scalars(query.order_by(LatentMember.position))), space.nodes)
-    return OpenSpace(row, space, net, ids, tensor, latents, spanning(net, latents))
+    return OpenSpace(row, space, net, ids, tensor, latents, spanning(net, latents), version)

@@ -19,7 +19,8 @@ READY_SPACE_IDS = {
 
 
 def upgrade() -> None:
-    """Adds them."""
+    """Adds them, and an index for the members of ready spaces, of which there can be many from here on."""
+    op.create_index("ix_genotypes_search_space_origin_id", "genotypes", ["search_space", "origin", "id"])
     from models.genotypes.search_space import SEARCH_SPACES
     from models.latent_spaces import ready
 
@@ -58,6 +59,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Removes them, and what was generated from them loses its link to them."""
+    op.drop_index("ix_genotypes_search_space_origin_id", "genotypes")
     for space_id in READY_SPACE_IDS.values():
         op.execute(f"UPDATE genotypes SET latent_space_id = NULL WHERE latent_space_id = '{space_id}'")
         op.execute(f"UPDATE experiments SET latent_space_id = NULL WHERE latent_space_id = '{space_id}'")

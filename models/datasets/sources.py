@@ -113,6 +113,7 @@ KNOWN_DATASETS: dict[str, KnownDataset] = {
     "cifar10": KnownDataset(3, 32, 10, 50_000, 10_000, "CIFAR10"),
     "cifar100": KnownDataset(3, 32, 100, 50_000, 10_000, "CIFAR100"),
     "imagenet": KnownDataset(3, 224, 1_000, 1_281_167, 50_000, None),
+    "imagenet16-120": KnownDataset(3, 16, 120, 151_700, 3_000, None),  # of NAS-Bench-201
 }
 
 

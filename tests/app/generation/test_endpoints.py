@@ -1,6 +1,7 @@
 """Generating over HTTP: starts, limits, figures, and what is stored."""
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,37 @@ def test_for_a_data_set_the_nearest_with_a_best_point_is_picked(
     assert service.get(f"/v1/genotypes/{answer['items'][0]['id']}")["source"]["nearest"] == nearest
 
 
+@pytest.mark.parametrize(
+    ("there", "confidence", "warned"),
+    [
+        (range(60, 72), "high", False),
+        (range(72, 60, -1), "low", True),
+        ([60, 71, 61, 70, 62, 69, 63, 68, 64, 67, 65, 66], "unknown", False),
+        (range(60, 67), "unknown", False),  # too few to tell
+        ([60] * 12, "unknown", False),
+    ],
+)
+def test_the_ranks_on_both_data_sets_tell_how_sure_a_start_is(
+    service: Service, there: Sequence[int], confidence: str, warned: bool
+) -> None:
+    near, far = upload(service, "near", "RGB"), upload(service, "far", "RGB")
+    published = [{"genotype": entry.genotype.as_dict()} for entry in PUBLISHED[:12]]
+    for dataset_id, accuracies in ((near, range(70, 82)), (far, there)):
+        for form, accuracy in zip(published, accuracies, strict=False):
+            evaluation = {"dataset_id": dataset_id, "test_accuracy": accuracy}
+            service.post("/v1/genotypes", {**form, "evaluation": evaluation})
+    answer = service.post("/v1/latent-spaces/generate", {"for_dataset": near})
+    nearest = answer["start"]["nearest"]
+    assert (nearest["dataset_id"], nearest["confidence"]) == (far, confidence)
+    assert any("rank otherwise" in warning for warning in answer["warnings"]) is warned
+    if len(set(there)) < 12:
+        assert nearest["agreement"] is None
+    else:
+        agreement = nearest["agreement"]
+        assert agreement["genotypes"] == 12
+        assert agreement["low"] <= agreement["spearman"] <= agreement["high"]
+
+
 def test_an_empty_field_of_data_sets_has_no_nearest(service: Service, digits: str) -> None:
     assert service.refused("/v1/latent-spaces/generate", {"for_dataset": digits}) == ["for_dataset"]
 
@@ -225,6 +257,7 @@ def test_a_start_that_may_be_a_bad_one_is_doubted(service: Service, digits: str)
     doubts = " ".join(answer["warnings"])
     assert "'digits', is far" in doubts
     assert "12.00 %, near the 10.00 % of chance" in doubts
+    assert answer["start"]["nearest"]["confidence"] == "low"
     with service.database.session() as session:
         session.query(Evaluation).filter_by(dataset_id=digits).delete()
         session.commit()

@@ -53,18 +53,18 @@ def test_an_evaluation_comes_with_the_genotype(service: Service, digits: str) ->
         ({"text": "x", "genotype": {}}, "body"),
         ({"text": "Genotype()"}, "text.normal"),
         ({"text": "import os"}, "text"),
-        ({"genotype": {"normal": [], "reduce": []}}, "genotype.cells[0]"),
+        ({"genotype": {"normal": [], "reduce": []}}, "genotype.normal"),
         (
             {"genotype": {**DARTS_V2.as_dict(), "normal": [["conv", 0], *DARTS_V2.as_dict()["normal"][1:]]}},
-            "genotype.cells[0][0]",
+            "genotype.normal[0]",
         ),
         (
             {"genotype": {**DARTS_V2.as_dict(), "reduce": [["skip_connect", 9]] * 8}},
-            "genotype.cells[1][0]",
+            "genotype.reduce[0]",
         ),
         (
             {"genotype": {**DARTS_V2.as_dict(), "reduce": [["skip_connect", 0]] * 8}},
-            "genotype.cells[1][1]",
+            "genotype.reduce[1]",
         ),
         ({"continuous": {**continuous(0.5), "normal": []}}, "continuous.normal"),
         ({"text": to_text(DARTS_V2), "search_space": "nasnet"}, "search_space"),
