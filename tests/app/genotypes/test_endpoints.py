@@ -13,8 +13,13 @@ DARTS_V2 = PUBLISHED[1].genotype
 
 
 def test_the_search_space_is_described(service: Service) -> None:
-    (space,) = service.get("/v1/search-spaces")["items"]
-    assert (space["name"], space["nodes"], len(space["operations"])) == ("darts", 14, 8)
+    darts, bench, _ = service.get("/v1/search-spaces")["items"]
+    assert (darts["name"], darts["nodes"], len(darts["operations"])) == ("darts", 14, 8)
+    assert (darts["cells"], darts["predecessors"], darts["none"]) == (["normal", "reduce"], 2, False)
+    assert (darts["join"], darts["output"], darts["gamma"]) == ("concatenate", "apart", 0.1)
+    assert (bench["name"], bench["nodes"], bench["edges_per_cell"]) == ("nas-bench-201", 4, 6)
+    assert (bench["cells"], bench["predecessors"], bench["none"]) == (["cell"], "all", True)
+    assert (bench["inputs"], bench["intermediates"], bench["join"], bench["output"]) == (1, 2, "sum", "last")
 
 
 @pytest.mark.parametrize(
