@@ -46,7 +46,7 @@ def space_map_json(
     space, what = open_space(session, space_id, artifacts), ("json", method, generated, seed)
 
     def make() -> bytes:
-        return space_map(session, space_id, artifacts, method, generated, seed).model_dump_json().encode()
+        return _map(session, space, method, generated, seed).model_dump_json().encode()
 
     return remembered(session, space, what, make)
 

@@ -11,8 +11,8 @@ from app.evaluations.tables import Evaluation
 from app.genotypes.tables import Genotype
 from app.latent_spaces.opened import OpenSpace
 
-KEPT = 32
-"""The number of figures that are held in memory, the last used ones."""
+KEPT = 8
+"""The number of figures that are held in memory, the last used ones; a map can have megabytes."""
 
 T = TypeVar("T")
 

@@ -68,6 +68,7 @@ def test_text_digits_and_json_are_one_genotype(service: Service, space: str) -> 
         ({"continuous": {"cell": [[1.0, 0.0]] * 6}}, "continuous.cell"),
     ],
 )
+@ONE_DATABASE
 def test_what_is_no_genotype_of_the_space_names_the_field(
     service: Service, space: str, form: dict[str, Any], field: str
 ) -> None:
@@ -168,6 +169,7 @@ def test_a_search_on_digits_finds_a_genotype_that_is_trained_and_exported(
 
 
 @SPACES
+@ONE_DATABASE
 def test_pictures_and_modules_show_the_one_cell(service: Service, space: str) -> None:
     row = service.post("/v1/genotypes", {"search_space": space, "text": CELL, "name": "a cell"})
     svg = service.client.get(f"/v1/genotypes/{row['id']}/cells.svg").text
@@ -208,6 +210,7 @@ def test_an_experiment_compares_arms_of_the_space(service: Service, digits: str,
 
 
 @SPACES
+@ONE_DATABASE
 def test_a_genotype_of_one_space_is_refused_in_the_latent_space_of_another(
     service: Service, published: list[str], space: str
 ) -> None:

@@ -197,6 +197,7 @@ def test_for_a_data_set_the_nearest_with_a_best_point_is_picked(
         ([60] * 12, "unknown", False),
     ],
 )
+@ONE_DATABASE
 def test_the_ranks_on_both_data_sets_tell_how_sure_a_start_is(
     service: Service, there: Sequence[int], confidence: str, warned: bool
 ) -> None:

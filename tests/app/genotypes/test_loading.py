@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from app.cli import cli
 from app.settings import get_settings
-from tests.conftest import Service
+from tests.conftest import ONE_DATABASE, Service
 
 SPACE = ["--space", "nas-bench-201"]
 CIFAR10 = ["--dataset", "cifar10=accuracy"]
@@ -114,6 +114,7 @@ def test_the_figures_of_a_space_follow_what_is_loaded(
         ([("222222", 90, 0)], ["--space", "darts", *CIFAR10], "line 2.arch: is of another search space"),
     ],
 )
+@ONE_DATABASE
 def test_a_bad_table_is_refused_whole(
     service: Service,
     command: CliRunner,
@@ -150,6 +151,7 @@ def test_another_accuracy_of_a_table_of_the_same_name_is_refused(
         ("bench.json", SPACE),
     ],
 )
+@ONE_DATABASE
 def test_arguments_that_do_not_go_together_are_refused(
     service: Service, command: CliRunner, tmp_path: Path, name: str, arguments: list[str]
 ) -> None:
