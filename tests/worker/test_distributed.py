@@ -52,6 +52,17 @@ def test_two_processes_train_as_one_with_the_doubled_batch(service: Service, dig
     assert history[-1]["loss"] < history[0]["loss"]
 
 
+def test_weights_that_lead_nowhere_hold_no_process_up(service: Service, digits: str) -> None:
+    # the convolution into node 1 has no edge that goes on
+    cell = {"search_space": "nas-bench-201", "text": "212111"}
+    genotype = service.post("/v1/genotypes", cell)["id"]
+    overrides = {**TINY, "processes": 2, "epochs": 2}
+    body = {"dataset_id": digits, "genotype_ids": [genotype], "recipe": "quick", "overrides": overrides}
+    service.post("/v1/trainings", body)
+    (done,) = service.run_jobs()
+    assert done["status"] == "succeeded", done
+
+
 def test_a_failure_in_the_processes_fails_the_job_with_its_cause(service: Service, digits: str) -> None:
     # a step multiplies every weight by about -9, which no float32 bears for long
     start(service, digits, processes=2, learning_rate=10.0, weight_decay=0.99, gradient_clip=1000.0, epochs=9)
