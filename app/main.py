@@ -9,7 +9,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_fastapi_instrumentator import Instrumentator
 from pydantic import BaseModel, Field
 
-from app import problems
+from app import openapi, problems
 from app import tables as tables  # so that the metadata knows every table
 from app.artifacts import Artifacts
 from app.database import Database, SchemaError
@@ -96,6 +96,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     _add_probes(app)
+    openapi.install(app)
     Instrumentator(excluded_handlers=["/metrics"]).instrument(app).expose(app, tags=["probes"])
     app.add_middleware(IdempotencyMiddleware, database=database)
     app.add_middleware(

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 logger = logging.getLogger(__name__)
 
@@ -125,17 +126,30 @@ _BY_STATUS: Mapping[int, type[Problem]] = {
     for kind in (NotFound, MethodNotAllowed, BodyTooLarge, UnsupportedMediaType, Unavailable)
 }
 
+_CONTENT = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}
+
+RETRY_SECONDS = 5
+"""Seconds after which a request is worth repeating that found the service unavailable."""
+
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    "4XX": {"description": "A problem", "content": {MEDIA_TYPE: {"schema": ProblemBody.model_json_schema()}}}
+    "4XX": {"description": "A problem", "content": _CONTENT},
+    "503": {
+        "description": "The database does not answer, or too many requests wait for it",
+        "content": _CONTENT,
+        "headers": {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}},
+    },
 }
-"""The OpenAPI entries of all problems, by status."""
+"""The OpenAPI entries of all problems, by status; `app/openapi.py` adds the schema that they name."""
 
 
-def response(problem: Problem) -> JSONResponse:
-    """A problem as an HTTP response."""
-    headers = {"Retry-After": "5"} if isinstance(problem, Unavailable) else None
+def response(problem: Problem, **others: str) -> JSONResponse:
+    """A problem as an HTTP response, with other headers by name."""
+    headers = {"Retry-After": str(RETRY_SECONDS)} if isinstance(problem, Unavailable) else {}
     return JSONResponse(
-        jsonable_encoder(problem.body()), status_code=problem.status, media_type=MEDIA_TYPE, headers=headers
+        jsonable_encoder(problem.body()),
+        status_code=problem.status,
+        media_type=MEDIA_TYPE,
+        headers=headers | others,
     )
 
 
@@ -172,7 +186,9 @@ def install(app: FastAPI) -> None:
         if kind is NotFound:
             return response(NotFound(f"there is nothing at {request.url.path}"))
         if kind is MethodNotAllowed:
-            return response(MethodNotAllowed(f"{request.url.path} does not take {request.method}"))
+            allowed = ", ".join(_methods(request))
+            detail = f"{request.url.path} does not take {request.method}; it takes {allowed}"
+            return response(MethodNotAllowed(detail), Allow=allowed)
         return response((kind or InvalidRequest)(str(error.detail)))
 
     @app.exception_handler(OperationalError)
@@ -188,6 +204,16 @@ def install(app: FastAPI) -> None:
     def on_bug(request: Request, error: Exception) -> JSONResponse:
         logger.error("%s %s", request.method, request.url.path, exc_info=error)
         return response(Problem("this is a fault of the service, not of the request; it was logged"))
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods that the path of a request takes."""
+
+    def takes(method: str) -> bool:
+        asked = {**request.scope, "method": method}
+        return any(route.matches(asked)[0] is Match.FULL for route in request.app.routes)
+
+    return [method for method in ("DELETE", "GET", "PATCH", "POST", "PUT") if takes(method)]
 
 
 def _printable(text: str) -> str:

@@ -1,6 +1,7 @@
 """Docs without a network, probes, problems, limits and idempotency."""
 
 import base64
+import json
 import re
 from collections.abc import Iterator
 
@@ -205,3 +206,44 @@ def test_every_route_gives_its_connection_back_with_its_endpoint() -> None:
     routes = [route for router in ROUTERS for route in router.routes]
     assert len(routes) > 40
     assert all(isinstance(route, Route) for route in routes)
+
+
+def test_every_reference_of_the_openapi_document_resolves(service: Service) -> None:
+    document = service.get("/openapi.json")
+    found = re.findall(r'"\$ref": "([^"]+)"', json.dumps(document))
+    assert len(found) > 100
+    for reference in set(found):
+        part = document
+        assert reference.startswith("#/components/"), reference
+        for name in reference.removeprefix("#/").split("/"):
+            part = part[name]
+
+
+def test_the_openapi_document_tells_what_holds_for_all_operations(service: Service) -> None:
+    document = service.get("/openapi.json")
+    assert document == service.get("/openapi.json")
+    key = {"$ref": "#/components/parameters/IdempotencyKey"}
+    operations = [(m, o) for path in document["paths"].values() for m, o in path.items()]
+    for method, operation in operations:
+        assert {"4XX", "503"} <= set(operation["responses"]), operation["operationId"]
+        assert (key in operation.get("parameters", [])) == (method == "post")
+        if "202" in operation["responses"]:
+            assert set(operation["responses"]["202"]["headers"]) == {"Location", "Retry-After"}
+    assert len({operation["operationId"] for _, operation in operations}) == len(operations)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/v1/genotypes", "GET, POST"),
+        ("POST", "/v1/genotypes/gen_x", "DELETE, GET"),
+        ("GET", "/v1/genotypes/batch/x", None),
+        ("DELETE", "/healthz", "GET"),
+    ],
+)
+def test_a_method_that_a_path_does_not_take_is_answered_with_those_it_takes(
+    service: Service, method: str, path: str, allowed: str | None
+) -> None:
+    answer = service.client.request(method, path)
+    assert answer.status_code == (405 if allowed else 404)
+    assert answer.headers.get("allow") == allowed

@@ -99,7 +99,7 @@ def test_images_of_224_pixels_are_trained_through_the_large_stem() -> None:
     training = Training(published(1, recipe), photographs(224, 40), recipe, 0, CPU)
     assert training.net.large_stem
     first = training.net.cells[0].register_forward_hook(
-        lambda _, inputs, out: sides.append((inputs[0].shape[-1], out.shape[-1]))
+        lambda _, inputs, out: sides.append((inputs[0][0].shape[-1], out.shape[-1]))
     )
     sides: list[tuple[int, int]] = []
     losses = [training.run(nothing).loss for _ in range(6)]
