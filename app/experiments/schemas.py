@@ -70,6 +70,11 @@ class _Generated(_Arm, DrawIn):
         shared = {name: getattr(self, name) for name in ("count", *DrawIn.model_fields)}
         return GenerateIn(**start, **shared)
 
+    def _shown(self, gamma: float | None = None) -> str:
+        """The end of the arm's name: gamma, if it was given, and the order, if there is one."""
+        ranked = "" if self.rank is None else f" ranked by {self.rank.by}"
+        return f"{'' if gamma is None else f' {gamma:g}'}{ranked}"
+
 
 class RandomArm(_Generated):
     """An arm of architectures drawn uniformly from the box of the latent space."""
@@ -77,15 +82,10 @@ class RandomArm(_Generated):
     kind: Literal["random"]
 
     def default_name(self, dataset_name: DatasetName) -> str:
-        return self.kind
+        return f"{self.kind}{self._shown()}"
 
     def plan(self, planner: Planner[T]) -> T:
         return planner.generated(self.asked(random="uniform"))
-
-
-def _shown(gamma: float | None) -> str:
-    """Gamma at the end of an arm's name, if it was given."""
-    return "" if gamma is None else f" {gamma:g}"
 
 
 class NearArm(_Generated):
@@ -96,7 +96,7 @@ class NearArm(_Generated):
     gamma: Gamma = None
 
     def default_name(self, dataset_name: DatasetName) -> str:
-        return f"near {dataset_name(self.dataset_id, 'dataset_id')}{_shown(self.gamma)}"
+        return f"near {dataset_name(self.dataset_id, 'dataset_id')}{self._shown(self.gamma)}"
 
     def plan(self, planner: Planner[T]) -> T:
         return planner.generated(self.asked(near=NearIn(dataset_id=self.dataset_id), gamma=self.gamma))
@@ -113,7 +113,7 @@ class BetweenArm(_Generated):
 
     def default_name(self, dataset_name: DatasetName) -> str:
         names = [dataset_name(value, f"dataset_ids[{i}]") for i, value in enumerate(self.dataset_ids)]
-        return f"between {' and '.join(names)}{_shown(self.gamma)}"
+        return f"between {' and '.join(names)}{self._shown(self.gamma)}"
 
     def plan(self, planner: Planner[T]) -> T:
         between = BetweenIn(dataset_ids=self.dataset_ids, weights=self.weights, steps=self.steps)

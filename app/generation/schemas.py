@@ -91,14 +91,48 @@ Gamma = Annotated[
 ]
 
 
+class RankIn(BaseModel):
+    """An order: more architectures are drawn than asked for, and the best of them returned."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    by: Literal["accuracy", "parameters", "macs"] = Field(
+        description="`accuracy` as a model predicts it that is fitted to evaluated genotypes, or a size."
+    )
+    draw: int = Field(500, ge=1, description="Different architectures to choose from.")
+    order: Literal["smallest", "largest"] | None = Field(
+        None, description="Of sizes, which come first; by default the smallest."
+    )
+    dataset_id: str | None = Field(
+        None,
+        description="For `accuracy`: on which data set. By default the one that architectures are for, or if "
+        "too little is known there the one whose best point they start from.",
+    )
+    apart: int = Field(
+        2, ge=0, description="Edits in which any two items must differ at least; 0 for the best as they are."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "RankIn":
+        if self.by == "accuracy" and self.order is not None:
+            raise ValueError("order goes with sizes; of accuracies the largest come first")
+        if self.by != "accuracy" and self.dataset_id is not None:
+            raise ValueError("dataset_id goes with accuracy; sizes depend on no data set")
+        return self
+
+
 class DrawIn(BaseModel):
     """The fields that all requests for generated architectures share."""
 
     model_config = ConfigDict(extra="forbid")
 
     seed: Seed = 0
-    unique: bool = Field(False, description="Leaves out what repeats an earlier item or a member.")
+    unique: bool = Field(
+        False,
+        description="Leaves out what repeats an earlier item or a member; ranked items never repeat another.",
+    )
     constraints: ConstraintsIn | None = None
+    rank: RankIn | None = None
 
 
 class GenerateIn(DrawIn):
@@ -145,9 +179,9 @@ class PointOut(BaseModel):
 
 
 class AgreementOut(BaseModel):
-    """How far two data sets rank the same architectures alike."""
+    """How far two lists rank the same genotypes alike."""
 
-    genotypes: int = Field(description="Evaluated on both.")
+    genotypes: int = Field(description="That were compared.")
     spearman: float
     low: float = Field(description="Of the 95 % interval.")
     high: float
@@ -190,6 +224,19 @@ class EditsOut(BaseModel):
     counts: dict[int, int] = Field(description="Architectures by the number of their edits.")
 
 
+class RankedOut(BaseModel):
+    """The order by which items were chosen; predicted accuracies stand in each item's `source`."""
+
+    by: Literal["accuracy", "parameters", "macs"]
+    order: Literal["smallest", "largest"] | None = Field(None, description="Of sizes, which come first.")
+    dataset_id: str | None = Field(None, description="On which accuracy is predicted.")
+    model: str | None = Field(None, description="The model that ranked best in cross-validation.")
+    agreement: AgreementOut | None = Field(
+        None, description="Of the accuracies of evaluated genotypes with what was predicted of them unseen."
+    )
+    drawn: int = Field(0, description="Different architectures that were ranked.")
+
+
 class GenerateOut(BaseModel):
     """New architectures."""
 
@@ -206,6 +253,7 @@ class GenerateOut(BaseModel):
     edits: EditsOut | None = Field(
         description="How near the items are to their start; each item's `source` has its own number."
     )
+    ranked: RankedOut | None = Field(None, description="For a request with `rank`.")
     seconds: float
     note: str | None = Field(None, description="Why there are fewer items than asked for, if there are.")
     warnings: list[str] = Field(description="What was chosen or assumed for this request.")

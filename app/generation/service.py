@@ -12,7 +12,7 @@ from torch import Tensor
 from app.artifacts import Artifacts
 from app.database import Database, new_ids, now
 from app.datasets.neighbors import neighbors, noise_distance
-from app.generation import starts
+from app.generation import prediction, starts
 from app.generation.schemas import ConstraintsIn, EditsOut, GenerateIn, GenerateOut, RangeIn, StartOut
 from app.genotypes import ranking
 from app.genotypes import service as genotypes
@@ -24,6 +24,7 @@ from app.problems import InvalidRequest
 from app.settings import Settings
 from models.datasets.data import DataError, require_size
 from models.generation import generate as generation
+from models.generation.ranked import best
 from models.genotypes import genotype as forms
 from models.genotypes.constraints import ConstraintError, Constraints, Range
 from models.genotypes.search_space import SearchSpace
@@ -96,33 +97,20 @@ def draft(
     Raises:
         NotFound, Conflict, InvalidRequest: as `generate`.
     """
-    if request.count > settings.max_generate:
-        raise InvalidRequest.of("count", f"must be at most {settings.max_generate} (got {request.count})")
+    _require_few(request, settings)
     with database.session(reads_only=True) as session:
         space = open_space(session, space_id, artifacts)
     constraints = _constraints(request.constraints, space.space)
-    around = None
-    if request.for_dataset is not None:  # measures distances, and holds no session while it does
-        with database.session(reads_only=True) as session:
-            points = ranking.datasets_with_points(session, space.space.name)
-        found = neighbors(database, request.for_dataset, settings, artifacts, "for_dataset", points)
-    with database.session(reads_only=True) as session:
-        if request.for_dataset is not None:
-            noise = noise_distance(session, request.for_dataset, artifacts)
-            around = starts.Around(request.for_dataset, found, points, noise)
-        start = starts.find(session, space, request, around)
+    start, known = _start(database, space, request, settings, artifacts)
+    order = None
+    if request.rank is not None:
+        shape = None if constraints is None else constraints.shape
+        order = prediction.order(space.space, request.rank, shape, known)
     gamma = None
-    generator = torch.Generator().manual_seed(request.seed)
     if start.points is not None:
         gamma = space.space.gamma if request.gamma is None else request.gamma
-        draw = generation.near(start.points, space.box, gamma, generator)
-    else:
-        draws = {"uniform": generation.uniform, "prior": generation.prior}
-        draw = draws[start.shown.kind](space.box, generator)
-    generated = generation.generate(
-        space.net, draw, request.count, space.members, constraints, request.unique, start.genotypes
-    )
-    rows = _rows(space, generated, start.shown, gamma, request)
+    generated = _generated(space, request, start, gamma, constraints, order)
+    rows = _rows(space, generated, start.shown, gamma, request, order)
     answer = GenerateOut(
         latent_space_id=space_id,
         start=start.shown,
@@ -133,12 +121,69 @@ def draft(
         rejected_by_constraints=generated.rejected,
         repaired=generated.repaired,
         edits=_edits(generated.edits),
+        ranked=None if order is None else order.shown,
         seconds=0.0,
-        note=_note(len(rows), generated, request),
-        warnings=list(start.warnings),
+        note=_note(len(rows), generated, request, order),
+        warnings=[*start.warnings, *(() if order is None else order.warnings)],
         items=[],
     )
     return Draft(answer, rows)
+
+
+def _require_few(request: GenerateIn, settings: Settings) -> None:
+    """Raises `InvalidRequest`, naming the field, for more architectures than a request may have drawn."""
+    most = settings.max_generate
+    if request.count > most:
+        raise InvalidRequest.of("count", f"must be at most {most} (got {request.count})")
+    if request.rank is not None and not request.count <= request.rank.draw <= most:
+        raise InvalidRequest.of(
+            "rank.draw", f"must be from the count, {request.count}, to {most} (got {request.rank.draw})"
+        )
+
+
+def _start(
+    database: Database, space: OpenSpace, request: GenerateIn, settings: Settings, artifacts: Artifacts
+) -> tuple[starts.Start, list[prediction.Known]]:
+    """Where a request starts, and what is known of accuracies where it ranks by them."""
+    around = None
+    if request.for_dataset is not None:  # measures distances, and holds no session while it does
+        with database.session(reads_only=True) as session:
+            points = ranking.datasets_with_points(session, space.space.name)
+        found = neighbors(database, request.for_dataset, settings, artifacts, "for_dataset", points)
+    with database.session(reads_only=True) as session:
+        if request.for_dataset is not None:
+            noise = noise_distance(session, request.for_dataset, artifacts)
+            around = starts.Around(request.for_dataset, found, points, noise)
+        start = starts.find(session, space, request, around)
+        if request.rank is None:
+            return start, []
+        return start, prediction.known(session, space.space, request.rank, start.shown)
+
+
+def _generated(
+    space: OpenSpace,
+    request: GenerateIn,
+    start: starts.Start,
+    gamma: float | None,
+    constraints: Constraints | None,
+    order: prediction.Order | None,
+) -> generation.Generated:
+    """The genotypes of a request: the first ones drawn, or with an order the best of many."""
+    generator = torch.Generator().manual_seed(request.seed)
+    if start.points is not None and gamma is not None:
+        draw = generation.near(start.points, space.box, gamma, generator)
+    else:
+        draws = {"uniform": generation.uniform, "prior": generation.prior}
+        draw = draws[start.shown.kind](space.box, generator)
+    count = request.count if order is None else order.rank.draw
+    unique = request.unique or order is not None
+    known = space.members if request.unique or order is None else space.members[:0]
+    drawn = generation.generate(space.net, draw, count, known, constraints, unique, start.genotypes)
+    if order is None:
+        return drawn
+    order.shown.drawn = len(drawn.genotypes)
+    scores = order.scores(drawn.genotypes)
+    return drawn.select(best(drawn.genotypes, scores, request.count, space.space, order.rank.apart))
 
 
 def _constraints(asked: ConstraintsIn | None, space: SearchSpace) -> Constraints | None:
@@ -187,11 +232,12 @@ def _rows(
     start: StartOut,
     gamma: float | None,
     request: GenerateIn,
+    order: prediction.Order | None,
 ) -> list[dict[str, Any]]:
     search_space = space.space
     parameters = count_parameters(generated.genotypes, search_space).tolist()
     macs = count_macs(generated.genotypes, search_space).tolist()
-    sources = _sources(generated, search_space, start, gamma, request)
+    sources = _sources(generated, search_space, start, gamma, request, order)
     latents = generated.sample.latents.float().contiguous().numpy()
     moment, origin = now(), Origin.GENERATED if start.points else Origin.RANDOM
     ids = new_ids(genotypes.PREFIX, len(generated.genotypes))
@@ -222,6 +268,7 @@ def _sources(
     start: StartOut,
     gamma: float | None,
     request: GenerateIn,
+    order: prediction.Order | None,
 ) -> list[dict[str, Any]]:
     """The source of each genotype: all that is needed to make it again."""
     shared: dict[str, Any] = {"kind": start.kind, "gamma": gamma, "seed": request.seed}
@@ -229,6 +276,11 @@ def _sources(
         shared["points"] = [point.model_dump(exclude_none=True) for point in start.points]
     if start.nearest is not None:
         shared["nearest"] = start.nearest.model_dump()
+    if order is not None:
+        shared["ranked"] = {
+            **order.shown.model_dump(exclude_none=True),
+            **order.rank.model_dump(include={"draw", "apart"}),
+        }
     sources: list[dict[str, Any]] = [dict(shared) for _ in range(len(generated.genotypes))]
     if generated.sample.directions is not None:
         for source, up in zip(sources, (generated.sample.directions > 0).flatten(1).tolist(), strict=True):
@@ -236,6 +288,11 @@ def _sources(
     if generated.edits is not None:
         for source, number in zip(sources, generated.edits.tolist(), strict=True):
             source["edits"] = number
+    if order is not None and order.predictor is not None:
+        predicted = order.predict(generated.genotypes)
+        for source, mean, deviation in zip(sources, predicted.mean, predicted.deviation, strict=True):
+            source["predicted_accuracy"] = round(float(mean), 4)
+            source["predicted_deviation"] = round(float(deviation), 4)
     if start.weights is not None and generated.sample.points is not None:
         for source, place in zip(sources, generated.sample.points.tolist(), strict=True):
             source["weights"] = start.weights[place]
@@ -247,11 +304,17 @@ def _sources(
     return sources
 
 
-def _note(items: int, generated: generation.Generated, request: GenerateIn) -> str | None:
+def _note(
+    items: int, generated: generation.Generated, request: GenerateIn, order: prediction.Order | None
+) -> str | None:
     if items == request.count:
         return None
     wanted = " and ".join(
         (["within the limits"] if request.constraints is not None else [])
-        + (["new"] if request.unique else [])
+        + (["new"] if request.unique or order is not None else [])
     )
-    return f"only {items} of {request.count} found: of {generated.sampled} drawn no more were {wanted}"
+    found = f"only {items} of {request.count} found: of {generated.sampled} drawn "
+    if order is not None and order.shown.drawn >= request.count:
+        apart = f"no more of them differ in {order.rank.apart} edits from each other"
+        return f"{found}{order.shown.drawn} were {wanted}, and {apart}"
+    return f"{found}no more were {wanted}"

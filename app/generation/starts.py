@@ -1,11 +1,9 @@
 """Where generation starts: at a best point, at a genotype, between points, or at random."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
-from scipy.stats import spearmanr
 from sqlalchemy.orm import Session
 from torch import Tensor
 
@@ -27,12 +25,13 @@ from app.genotypes import service as genotypes
 from app.latent_spaces.opened import OpenSpace
 from app.problems import InvalidRequest
 from models.generation import generate as generation
+from models.generation.agreement import agreement
 from models.genotypes.genotype import to_tensor
 from models.latent_spaces.vgae import decode
 
-FEWEST_SHARED, AGREEING = 8, 0.5
-"""Genotypes evaluated on both of two data sets from which on their ranks are compared, and the rank
-correlation above which a best point carries over: on public tables, from there on to the upper quarter."""
+AGREEING = 0.5
+"""The rank correlation above which a best point carries over: on public tables, from there on to the upper
+quarter."""
 
 NEAR_CHANCE = 0.1
 """Share of the way from chance to 100 % below which an accuracy is near chance."""
@@ -194,29 +193,17 @@ def _nearest(around: Around) -> tuple[NearestOut, Dataset]:
 def _trusted(session: Session, space: OpenSpace, around: Around, nearest: NearestOut) -> NearestOut:
     """The nearest data set with what is known of how far its ranks hold for the other."""
     shared = ranking.shared_accuracies(session, space.space.name, around.dataset_id, nearest.dataset_id)
-    agreement = _agreement(shared)
-    if agreement is not None and agreement.low > AGREEING:
+    found = agreement(*zip(*shared, strict=True)) if shared else None
+    shown = AgreementOut(**asdict(found)) if found is not None else None
+    if found is not None and found.low > AGREEING:
         confidence = "high"
-    elif (agreement is not None and agreement.high < AGREEING) or (
-        agreement is None and around.noise is not None and nearest.distance > around.noise
+    elif (found is not None and found.high < AGREEING) or (
+        found is None and around.noise is not None and nearest.distance > around.noise
     ):
         confidence = "low"
     else:
         confidence = "unknown"
-    return nearest.model_copy(update={"agreement": agreement, "confidence": confidence})
-
-
-def _agreement(shared: Sequence[tuple[float, float]]) -> AgreementOut | None:
-    """Spearman's rank correlation with its 95 % interval (Bonett, Wright, 2000), if enough is known."""
-    if len(shared) < FEWEST_SHARED or any(len(set(values)) < 2 for values in zip(*shared, strict=True)):
-        return None
-    ours, theirs = zip(*shared, strict=True)
-    rank = float(spearmanr(ours, theirs).statistic)
-    half = 1.96 * math.sqrt((1 + rank**2 / 2) / (len(shared) - 3))
-    middle = math.atanh(min(max(rank, -0.999999), 0.999999))
-    low, high = math.tanh(middle - half), math.tanh(middle + half)
-    rank, low, high = (round(value, 4) for value in (rank, low, high))
-    return AgreementOut(genotypes=len(shared), spearman=rank, low=low, high=high)
+    return nearest.model_copy(update={"agreement": shown, "confidence": confidence})
 
 
 def _nothing(around: Around) -> str:
@@ -237,11 +224,11 @@ def _nothing(around: Around) -> str:
 def _doubts(around: Around, nearest: NearestOut, dataset: Dataset, point: PointOut) -> list[str]:
     """Sentences on why the point may be a bad start."""
     doubts = []
-    agreement = nearest.agreement
-    if agreement is not None and nearest.confidence == "low":
+    known = nearest.agreement
+    if known is not None and nearest.confidence == "low":
         doubts.append(
-            f"{agreement.genotypes} architectures known on both rank otherwise on {nearest.name!r} (Spearman "
-            f"{agreement.spearman:.2f}, {agreement.low:.2f} to {agreement.high:.2f}); its best point may be "
+            f"{known.genotypes} architectures known on both rank otherwise on {nearest.name!r} (Spearman "
+            f"{known.spearman:.2f}, {known.low:.2f} to {known.high:.2f}); its best point may be "
             "no better a start than a random one, or worse"
         )
     noise, chance = around.noise, 100 / dataset.classes

@@ -1,6 +1,7 @@
 """Genotypes by their evaluations: a data set's best point and leaderboard, and best accuracies."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, case, exists, func, select
@@ -53,11 +54,7 @@ def shared_accuracies(
         return (
             select(Genotype.digest, func.max(Evaluation.test_accuracy).label("accuracy"))
             .join(Evaluation, Evaluation.genotype_id == Genotype.id)
-            .where(
-                Genotype.search_space == search_space,
-                Evaluation.dataset_id == of,
-                Evaluation.kind != EvaluationKind.SEARCH,
-            )
+            .where(*_comparable(search_space, of))
             .group_by(Genotype.digest)
             .subquery()
         )
@@ -65,6 +62,59 @@ def shared_accuracies(
     here, there = best(dataset_id), best(other_id)
     query = select(here.c.accuracy, there.c.accuracy).join(there, there.c.digest == here.c.digest)
     return [(ours, theirs) for ours, theirs in session.execute(query)]
+
+
+@dataclass(frozen=True)
+class Label:
+    """A genotype with its accuracy on a data set, in percent, as a mean of its trainings and reports."""
+
+    genotype_id: str
+    accuracy: float
+
+
+def labels(session: Session, search_space: str, dataset_id: str) -> list[Label]:
+    """The genotypes with a trained or reported accuracy on a data set, each once."""
+    query = (
+        select(func.min(Genotype.id), func.avg(Evaluation.test_accuracy))
+        .join(Evaluation, Evaluation.genotype_id == Genotype.id)
+        .where(*_comparable(search_space, dataset_id))
+        .group_by(Genotype.digest)
+    )
+    return [Label(genotype_id, float(accuracy)) for genotype_id, accuracy in session.execute(query)]
+
+
+def recipes(session: Session, search_space: str, dataset_id: str) -> Sequence[str | None]:
+    """The recipes of the trained and reported accuracies on a data set, the most used first."""
+    query = (
+        select(Evaluation.recipe)
+        .join(Genotype, Genotype.id == Evaluation.genotype_id)
+        .where(*_comparable(search_space, dataset_id))
+        .group_by(Evaluation.recipe)
+        .order_by(func.count().desc(), Evaluation.recipe)
+    )
+    return session.scalars(query).all()
+
+
+def version(session: Session, dataset_id: str) -> tuple[int, str | None]:
+    """Differs when the evaluations on a data set do."""
+    query = select(func.count(Evaluation.id), func.max(Evaluation.id))
+    count, newest = session.execute(query.where(Evaluation.dataset_id == dataset_id)).one()
+    return count, newest
+
+
+def forms(session: Session, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The JSON forms of genotypes, by id."""
+    query = select(Genotype.id, Genotype.genotype).where(Genotype.id.in_(ids))
+    return dict(session.execute(query).all())
+
+
+def _comparable(search_space: str, dataset_id: str) -> list[Any]:
+    """The conditions of evaluations that say how accurate genotypes are: all but those of supernets."""
+    return [
+        Genotype.search_space == search_space,
+        Evaluation.dataset_id == dataset_id,
+        Evaluation.kind != EvaluationKind.SEARCH,
+    ]
 
 
 def leaderboard(

@@ -2,7 +2,7 @@
 section 3.3)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -131,6 +131,11 @@ class Generated:
     rejected: int
     repaired: int
     edits: Tensor | None = None
+
+    def select(self, rows: Tensor) -> "Generated":
+        """The genotypes of these numbers, with the same counts of what it took to draw all."""
+        changed = None if self.edits is None else self.edits[rows]
+        return replace(self, genotypes=self.genotypes[rows], sample=self.sample.select(rows), edits=changed)
 
 
 def generate(

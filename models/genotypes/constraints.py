@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from models.genotypes.genotype import edits
+from models.genotypes.paths import depth
 from models.genotypes.search_space import SearchSpace
 from models.genotypes.size import (
     NetworkShape,
     count_macs,
     count_parameters,
-    depth,
     mac_costs,
     parameter_costs,
     standard_network,

@@ -190,26 +190,3 @@ def _macs(module: nn.Module, images: Tensor) -> int:
     with counter, torch.no_grad():
         module(images)
     return counter.get_total_flops() // 2
-
-
-def depth(genotypes: Tensor, space: SearchSpace) -> Tensor:
-    """Operations on the longest path from an input to the output, the larger of all cells.
-
-    Args:
-        genotypes: in the form of `genotype.to_tensor`.
-        space: their search space.
-
-    Returns:
-        int64 `[batch]`; 0 where no path leads from an input to the output.
-    """
-    operation, predecessor = genotypes.unbind(-1)  # [batch, cell, edge]
-    nowhere = -len(space.edges)  # so low that no path makes up for it
-    steps = torch.ones_like(operation)
-    if space.none:
-        steps[operation == space.operation("none")] = nowhere
-    reached = torch.zeros(*operation.shape[:2], space.choosers.stop, dtype=torch.int64)
-    for node, slot in zip(space.choosing, space.slots, strict=True):
-        before = reached.gather(2, predecessor[:, :, slot])
-        reached[:, :, node] = (before + steps[:, :, slot]).amax(2).clamp(min=nowhere)
-    ends = reached[:, :, list(space.concat) or [space.choosers.stop - 1]]
-    return ends.amax((1, 2)).clamp(min=0)

@@ -7,8 +7,9 @@ import numpy as np
 from torch import Tensor
 
 from models.errors import LatentError
+from models.genotypes.paths import depth
 from models.genotypes.search_space import SearchSpace
-from models.genotypes.size import count_parameters, depth
+from models.genotypes.size import count_parameters
 from models.latent_spaces.vgae import DEFAULT_SEED
 
 Method = Literal["pca", "tsne"]

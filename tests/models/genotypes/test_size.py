@@ -12,7 +12,6 @@ from models.genotypes.size import (
     NetworkShape,
     count_macs,
     count_parameters,
-    depth,
     mac_costs,
     measure_macs,
     parameter_costs,
@@ -84,25 +83,6 @@ def test_sizes_are_those_that_nats_bench_tells(text: str, parameters: int, macs:
     assert count_parameters(genotype, NAS_BENCH_201).tolist() == [parameters]
     if macs is not None:
         assert count_macs(genotype, NAS_BENCH_201).tolist() == [macs]
-
-
-@pytest.mark.parametrize(
-    ("text", "operations"),
-    [
-        ("222222", 3),
-        ("111111", 0),
-        ("110111", 1),  # (0, 3) alone
-        ("011111", 0),  # (0, 1), from where nothing goes on
-        ("011011", 0),  # (0, 1) and (1, 2), from where nothing goes on either
-        ("011110", 0),  # (0, 1) and (2, 3), with nothing between
-        ("011101", 2),  # (0, 1) and (1, 3)
-        ("101110", 2),  # (0, 2) and (2, 3)
-        ("011000", 3),
-    ],
-)
-def test_a_path_does_not_lead_through_none(text: str, operations: int) -> None:
-    genotype = to_tensor([from_text(text, NAS_BENCH_201)], NAS_BENCH_201)
-    assert depth(genotype, NAS_BENCH_201).tolist() == [operations]
 
 
 def test_the_bounds_of_costs_are_those_of_all_genotypes() -> None:

@@ -6,18 +6,17 @@ import torch
 from models.errors import LatentError
 from models.genotypes.genotype import from_dict, to_tensor
 from models.genotypes.search_space import DARTS
-from models.genotypes.size import depth
 from models.latent_spaces.meaning import directions, project, properties, silhouette
 
 SKIP, SEP = "skip_connect", "sep_conv_3x3"
 
 
-def test_depth_is_the_longest_path_of_either_cell() -> None:
+def test_properties_are_counted_over_both_cells() -> None:
     flat = [(SKIP, n) for _ in range(4) for n in (0, 1)]
     chain = [(SEP, 0), (SEP, 1), (SEP, 0), (SEP, 2), (SEP, 0), (SEP, 3), (SEP, 0), (SEP, 4)]
     both = [from_dict({"normal": a, "reduce": b}, DARTS) for a, b in ((flat, flat), (flat, chain))]
-    assert depth(to_tensor(both, DARTS), DARTS).tolist() == [1, 4]
     found = properties(to_tensor(both, DARTS), DARTS)
+    assert found["depth"].tolist() == [1, 4]
     assert found[SKIP].tolist() == [16, 8]
     assert found[SEP].tolist() == [0, 8]
     assert found["parameters"][0] < found["parameters"][1]
