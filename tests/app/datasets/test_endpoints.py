@@ -17,7 +17,7 @@ from app.datasets.tables import DatasetDistance
 from app.main import create_app
 from app.settings import Settings
 from models.datasets.sources import KNOWN_DATASETS
-from tests.conftest import Service
+from tests.conftest import ONE_DATABASE, Service
 from tests.models.datasets.test_sources import archive, picture, small, tarred
 
 
@@ -98,6 +98,7 @@ def test_a_taken_name_is_a_conflict(service: Service, digits: str) -> None:
         ({"name": "mine", "folder": "x", "image_size": 0}, "image_size"),
     ],
 )
+@ONE_DATABASE
 def test_a_bad_request_names_the_field(service: Service, body: dict[str, object], field: str) -> None:
     assert service.refused("/v1/datasets", body) == [field]
     assert service.get("/v1/datasets")["items"] == []

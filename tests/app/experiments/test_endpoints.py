@@ -214,6 +214,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@ONE_DATABASE
 def test_a_bad_experiment_names_the_field_and_stores_nothing(service: Service, body: dict[str, Any]) -> None:
     facts = next(row["id"] for row in service.get("/v1/datasets")["items"] if row["source"] == "facts")
     digits = body["dataset_ids"][0]

@@ -144,6 +144,7 @@ def test_a_cancelled_export_is_ordered_anew_and_a_failed_one_says_why(
         ("model.onnx", {"training_id": "tr_x", "cells": 5}, "body"),
     ],
 )
+@ONE_DATABASE
 def test_a_bad_export_names_the_field(
     service: Service, published: list[str], file: str, params: dict[str, str], field: str
 ) -> None:

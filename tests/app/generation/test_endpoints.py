@@ -102,11 +102,12 @@ def test_random_generation_draws_from_the_box_of_the_members(service: Service, l
         ({"temperature": 1}, "temperature"),
     ],
 )
+@ONE_DATABASE
 def test_a_bad_generate_request_names_the_field_and_stores_nothing(
-    service: Service, published: list[str], latent_space: str, change: dict[str, Any], field: str
+    service: Service, published: list[str], change: dict[str, Any], field: str
 ) -> None:
     body = {"near": {"genotype_id": published[0]}, "gamma": 0.1, "count": 1, **change}
-    assert service.refused(f"{latent_space}/generate", body) == [field]
+    assert service.refused("/v1/latent-spaces/generate", body) == [field]
     assert service.get("/v1/genotypes", origin="generated")["items"] == []
 
 

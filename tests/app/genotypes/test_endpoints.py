@@ -6,7 +6,7 @@ import pytest
 
 from models.genotypes.published import PUBLISHED
 from models.genotypes.text import to_text
-from tests.conftest import Service
+from tests.conftest import ONE_DATABASE, Service
 from tests.models.genotypes.test_genotype import continuous
 
 DARTS_V2 = PUBLISHED[1].genotype
@@ -84,6 +84,7 @@ def test_an_evaluation_comes_with_the_genotype(service: Service, digits: str) ->
         ),
     ],
 )
+@ONE_DATABASE
 def test_a_bad_genotype_names_the_field_and_is_not_kept(
     service: Service, change: dict[str, Any], field: str
 ) -> None:

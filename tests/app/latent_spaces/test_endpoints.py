@@ -54,6 +54,7 @@ def test_more_genotypes_are_encoded_without_training(
         ({"overrides": {"hidden": 30}}, "overrides"),
     ],
 )
+@ONE_DATABASE
 def test_a_bad_space_names_the_field_and_starts_nothing(
     service: Service, published: list[str], change: dict[str, Any], field: str
 ) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Service
+from tests.conftest import ONE_DATABASE, Service
 
 TINY = {"channels": 8, "cells": 2, "epochs": 2, "warmup_epochs": 1, "batch_size": 32, "train_images": 128}
 
@@ -63,6 +63,7 @@ def test_random_search_needs_no_images(service: Service, published: list[str]) -
         ({"overrides": {"max_skip_connections": -1}}, ["overrides.max_skip_connections"]),
     ],
 )
+@ONE_DATABASE
 def test_a_bad_search_names_the_field_and_starts_nothing(
     service: Service, digits: str, change: dict[str, Any], fields: list[str]
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.artifacts import Artifacts
-from tests.conftest import Service
+from tests.conftest import ONE_DATABASE, Service
 
 TINY = {"channels": 4, "cells": 2, "epochs": 2, "batch_size": 64, "train_images": 200}
 
@@ -64,6 +64,7 @@ def test_each_genotype_and_seed_is_a_job_that_ends_on_the_leaderboard(
         ({"overrides": {"flip": "perhaps"}}, "overrides.flip"),
     ],
 )
+@ONE_DATABASE
 def test_a_bad_training_names_the_field_and_starts_nothing(
     service: Service, digits: str, published: list[str], change: dict[str, Any], field: str
 ) -> None:

@@ -28,13 +28,12 @@ def published(position: int, recipe: TrainRecipe) -> Build:
     return of_genotype(PUBLISHED[position].genotype, recipe)
 
 
-@pytest.mark.parametrize("name", ["PC-DARTS-CIFAR", "DARTS-V1"])
-def test_the_quick_recipe_beats_logistic_regression_on_digits(name: str) -> None:
+def test_the_quick_recipe_beats_logistic_regression_on_digits() -> None:
     digits = load_digits()
     flat = [images.flatten(1).numpy() / 255 for images in (digits.train.images, digits.test.images)]
     linear = LogisticRegression(max_iter=2_000).fit(flat[0], digits.train.labels.numpy())
     baseline = 100 * linear.score(flat[1], digits.test.labels.numpy())
-    genotype = next(p.genotype for p in PUBLISHED if p.name == name)
+    genotype = next(p.genotype for p in PUBLISHED if p.name == "DARTS-V1")
     training = Training(of_genotype(genotype, RECIPES["quick"]), digits, RECIPES["quick"], 0, CPU)
     while training.epoch < training.recipe.epochs:
         epoch = training.run(nothing)
