@@ -7,113 +7,47 @@ anyone would do without a latent space; and `random`. `near_drawn` and `mutation
 come, with repetitions, but not the best itself. Told is their percentile on the target, among all of the
 table, as a mean over the repetitions and over all pairs of different data sets.
 
-The tables lie in `benchmarks` below the data root. NAS-Bench-201's is of NATS-Bench (Dong et al., 2021),
-NAS-Bench-360 (Tu et al., 2022) for NinaPro and Darcy; TransNAS-Bench-101's of Duan et al. (2021). On the
-space of DARTS nothing is trained: there a ridge regression, fitted to what NAS-Bench-301's surrogate (Zela et
-al., 2022) predicts, judges. The 199 trained DARTS genotypes are of NAS-Bench-Suite-Zero (Krishnakumar et al.,
-2022): there the arms are those among the 199 that are nearest to the best.
+The arms `near_ranked`, `mutation_ranked` and `random_ranked` are the best five of their 100 by the predictor
+of accuracy that is fitted to what is known on the source, those with `_apart` any two of them two edits
+apart; `refused` is the share of repetitions in which the service would not rank, as the predictor may be none.
+
+The tables are those of `bench/tables.py`. On the space of DARTS nothing is trained: there a ridge regression,
+fitted to what NAS-Bench-301's surrogate predicts, judges. Of the 199 trained DARTS genotypes the arms are
+those that are nearest to the best.
 """
 
 import argparse
-import csv
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
-from scipy.stats import rankdata, spearmanr, ttest_rel
+from scipy.stats import spearmanr, ttest_rel
 from sklearn.linear_model import Ridge
 from torch import Tensor
 
 from app.settings import get_settings
+from bench.tables import Figures, Table, darts, one_hot, read, surrogate, whole
+from models.generation.features import features
 from models.generation.generate import generate, near, pack
-from models.genotypes.genotype import Genotype, edits, from_dict, random_tensor, to_tensor
+from models.generation.predictor import Predictor, fit
+from models.generation.ranked import best as best_of
+from models.genotypes.genotype import edits, random_tensor
 from models.genotypes.graph import from_tensor
 from models.genotypes.search_space import DARTS, NAS_BENCH_201, TRANSNAS_BENCH_101_MICRO, SearchSpace
-from models.genotypes.text import from_text
 from models.latent_spaces import ready
 from models.latent_spaces.vgae import VGAE, encode, spanning
 
 KNOWN, NEIGHBOURS, BEST_OF, REPETITIONS = (20, 200), 100, 5, 60
+APART = 2
+"""Edits in which any two ranked architectures of the service differ at least."""
+
 ARMS = ("random", "mutation", "near")
 DRAWN = ("mutation_drawn", "near_drawn")
-Figures = NDArray[np.float64]
-
-NASLIB_EDGES = (
-    "max_pool_3x3",
-    "avg_pool_3x3",
-    "skip_connect",
-    "sep_conv_3x3",
-    "sep_conv_5x5",
-    "dil_conv_3x3",
-    "dil_conv_5x5",
-)
-"""The operations of the DARTS tables by their digit, which stands after that of the predecessor."""
-
-COLUMNS = {
-    "nas-bench-201": {
-        "cifar10": "cifar10_test",
-        "cifar100": "cifar100_test",
-        "imagenet16-120": "imagenet16_test",
-        "ninapro": "ninapro_test",
-        "darcy": "darcy",
-    },
-    "transnas-bench-101-micro": {
-        name: name
-        for name in (
-            "class_scene",
-            "class_object",
-            "jigsaw",
-            "room_layout",
-            "segmentsemantic",
-            "autoencoder",
-            "normal",
-        )
-    },
-    "darts-199": {"svhn": "svhn", "scifar100": "scifar100", "ninapro": "ninapro"},
-}
-"""The columns of a table by the name of their data set or task."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Architectures with what is known of them on several data sets.
-
-    Args:
-        space: their search space.
-        genotypes: in the form of `genotype.to_tensor`.
-        percentiles: by data set, `[genotypes]`, 0 for the worst and 100 for the best.
-        accuracies: by data set, `[genotypes]`, in the table's unit.
-    """
-
-    space: SearchSpace
-    genotypes: Tensor
-    percentiles: Mapping[str, Figures]
-    accuracies: Mapping[str, Figures]
-
-
-def read(folder: Path, name: str, space: SearchSpace, parse: Callable[[dict[str, str]], Genotype]) -> Table:
-    """A table of the folder."""
-    with (folder / f"{name}.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    columns = COLUMNS[name.removesuffix("-trained")]
-    accuracies = {key: np.array([float(row[column]) for row in rows]) for key, column in columns.items()}
-    percentiles = {key: (rankdata(values) - 1) / (len(rows) - 1) * 100 for key, values in accuracies.items()}
-    return Table(space, to_tensor([parse(row) for row in rows], space), percentiles, accuracies)
-
-
-def darts(row: dict[str, str]) -> Genotype:
-    """A genotype of the DARTS tables."""
-    cells = {
-        cell: [[NASLIB_EDGES[int(edge[1])], int(edge[0])] for edge in row[cell].split()]
-        for cell in ("normal", "reduce")
-    }
-    return from_dict(cells, DARTS)
+RANKED = tuple(f"{arm}_ranked{apart}" for arm in ARMS for apart in ("", "_apart"))
 
 
 def mutations(best: Tensor, space: SearchSpace, rng: np.random.Generator) -> Tensor:
@@ -163,13 +97,31 @@ def neighbours(net: VGAE, known: Tensor, best: Tensor, seed: int, unique: bool =
     return found[(found != best).flatten(1).any(1)][:NEIGHBOURS]
 
 
-def repetition(table: Table, net: VGAE, source: str, n: int, seed: int) -> dict[str, Tensor]:
-    """The architectures of every arm, and the best that they start from, for one drawing of what is known."""
+def ranked(arms: Mapping[str, Tensor], predictor: Predictor, space: SearchSpace) -> dict[str, Tensor]:
+    """The best five of each arm by the predictor: as they are, and two edits apart as the service does."""
+    found = {}
+    for arm in ARMS:
+        scores = torch.from_numpy(predictor.predict(features(arms[arm], space)).scores)
+        found[f"{arm}_ranked"] = arms[arm][best_of(arms[arm], scores, BEST_OF, space, 0)]
+        found[f"{arm}_ranked_apart"] = arms[arm][best_of(arms[arm], scores, BEST_OF, space, APART)]
+    return found
+
+
+def refuses(predictor: Predictor) -> bool:
+    """Whether the service would not rank by this predictor."""
+    return predictor.agreement.low <= 0
+
+
+def repetition(
+    table: Table, net: VGAE, source: str, n: int, seed: int
+) -> tuple[dict[str, Tensor], Predictor]:
+    """The architectures of every arm, the best that they start from, and the predictor of what is known."""
     rng = np.random.default_rng([seed, n])
     known = rng.choice(len(table.genotypes), n, replace=False)
     best = table.genotypes[known[table.accuracies[source][known].argmax()]][None]
     others = rng.choice(len(table.genotypes), NEIGHBOURS, replace=False)
-    return {
+    predictor = fit(features(table.genotypes[known], table.space), table.accuracies[source][known])
+    arms = {
         "best": best,
         "random": table.genotypes[others],
         "mutation": mutations(best, table.space, rng),
@@ -177,6 +129,7 @@ def repetition(table: Table, net: VGAE, source: str, n: int, seed: int) -> dict[
         "mutation_drawn": drawn_mutations(best, table.space, rng),
         "near_drawn": neighbours(net, table.genotypes[known], best, seed, unique=False),
     }
+    return arms | ranked(arms, predictor, table.space), predictor
 
 
 def whole_space(table: Table, repetitions: int) -> dict[str, Any]:
@@ -187,9 +140,11 @@ def whole_space(table: Table, repetitions: int) -> dict[str, Any]:
     for n in KNOWN:
         by_arm: dict[tuple[str, str, str], list[Figures]] = {}
         changed: list[float] = []
+        refused: list[bool] = []
         for source in names:
             for seed in range(repetitions):
-                arms = repetition(table, net, source, n, seed)
+                arms, predictor = repetition(table, net, source, n, seed)
+                refused.append(refuses(predictor))
                 best = arms.pop("best")
                 changed.append(
                     float(edits(arms["near"], best.expand_as(arms["near"]), table.space).double().mean())
@@ -198,7 +153,11 @@ def whole_space(table: Table, repetitions: int) -> dict[str, Any]:
                     rows = order[np.searchsorted(keys[order], pack(genotypes, table.space)[:, 0])]
                     for target in names:
                         by_arm.setdefault((arm, source, target), []).append(table.percentiles[target][rows])
-        figures[str(n)] = {**_summary(table, by_arm, names), "edits": round(float(np.mean(changed)), 2)}
+        figures[str(n)] = {
+            **_summary(table, by_arm, names),
+            "edits": round(float(np.mean(changed)), 2),
+            "refused": round(float(np.mean(refused)), 4),
+        }
     return figures
 
 
@@ -210,7 +169,7 @@ def _summary(
     everything: dict[str, list[Figures]] = {}
     for source in names:
         for target in names:
-            arms = [arm for arm in (*ARMS, *DRAWN) if (arm, source, target) in by_arm]
+            arms = [arm for arm in (*ARMS, *DRAWN, *RANKED) if (arm, source, target) in by_arm]
             means = {arm: np.array([p.mean() for p in by_arm[arm, source, target]]) for arm in arms}
             best = np.mean([p[:BEST_OF].max() for p in by_arm["near", source, target]])
             rank = spearmanr(table.accuracies[source], table.accuracies[target]).statistic
@@ -243,39 +202,36 @@ def _compared(means: Mapping[str, Figures]) -> dict[str, float]:
     }
 
 
-def one_hot(genotypes: Tensor) -> Figures:
-    """Every (node, predecessor, operation) of a genotype as a column, `[genotypes, columns]`."""
-    return np.asarray(from_tensor(genotypes, DARTS).operations.flatten(1).double().numpy())
-
-
 def judged(folder: Path, repetitions: int) -> dict[str, Any]:
     """The figures of the DARTS space, where a judge tells accuracies: no training stands behind them."""
-    with (folder / "nas-bench-301-sample.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    genotypes = to_tensor([darts(row) for row in rows], DARTS)
-    accuracy = np.array([float(row["cifar10_val_surrogate"]) for row in rows])
-    order = np.random.default_rng(0).permutation(len(rows))
+    genotypes, accuracy = surrogate(folder)
+    order = np.random.default_rng(0).permutation(len(genotypes))
     held, fitted = order[:200], order[200:]
-    features = one_hot(genotypes)
-    judge = Ridge(alpha=3.0).fit(features[fitted], accuracy[fitted])
-    agreement = spearmanr(judge.predict(features[held]), accuracy[held]).statistic
-    everyone = np.sort(judge.predict(one_hot(random_tensor(20_000, DARTS, torch.Generator().manual_seed(0)))))
+    columns = one_hot(genotypes, DARTS)
+    judge = Ridge(alpha=3.0).fit(columns[fitted], accuracy[fitted])
+    agreement = spearmanr(judge.predict(columns[held]), accuracy[held]).statistic
+    everyone = np.sort(
+        judge.predict(one_hot(random_tensor(20_000, DARTS, torch.Generator().manual_seed(0)), DARTS))
+    )
     net, figures = ready.load(DARTS), {}
     for n in (20, 100, 200):
-        values: dict[str, list[Figures]] = {arm: [] for arm in ARMS}
-        changed = []
+        values: dict[str, list[Figures]] = {arm: [] for arm in (*ARMS, *RANKED)}
+        changed, refused = [], []
         for seed in range(repetitions):
             rng = np.random.default_rng([seed, n])
             known = random_tensor(n, DARTS, torch.Generator().manual_seed(1_000 * n + seed))
-            best = known[int(judge.predict(one_hot(known)).argmax())][None]
+            accuracies = judge.predict(one_hot(known, DARTS))
+            best = known[int(accuracies.argmax())][None]
+            predictor = fit(features(known, DARTS), accuracies)
+            refused.append(refuses(predictor))
             arms = {
                 "random": random_tensor(NEIGHBOURS, DARTS, torch.Generator().manual_seed(seed)),
                 "mutation": mutations(best, DARTS, rng),
                 "near": neighbours(net, known, best, seed),
             }
             changed.append(float(edits(arms["near"], best.expand_as(arms["near"]), DARTS).double().mean()))
-            for arm, drawn in arms.items():
-                values[arm].append(judge.predict(one_hot(drawn)))
+            for arm, drawn in (arms | ranked(arms, predictor, DARTS)).items():
+                values[arm].append(judge.predict(one_hot(drawn, DARTS)))
         ranks = {
             arm: np.array([np.searchsorted(everyone, v).mean() / len(everyone) * 100 for v in drawn])
             for arm, drawn in values.items()
@@ -288,6 +244,7 @@ def judged(folder: Path, repetitions: int) -> dict[str, Any]:
                 for arm, drawn in values.items()
             },
             "edits": round(float(np.mean(changed)), 2),
+            "refused": round(float(np.mean(refused)), 4),
             "judge_spearman": round(float(agreement), 3),
         }
     return figures
@@ -350,8 +307,7 @@ def main() -> None:
     print(f"seeds 0 to {repetitions - 1}")
     figures: dict[str, Any] = {}
     for space in (NAS_BENCH_201, TRANSNAS_BENCH_101_MICRO):
-        table = read(folder, space.name, space, lambda row, space=space: from_text(row["arch"], space))
-        figures[space.name] = whole_space(table, repetitions)
+        figures[space.name] = whole_space(whole(folder, space), repetitions)
     figures["nas-bench-301"] = judged(folder, repetitions)
     figures["darts-199"] = among(read(folder, "darts-199-trained", DARTS, darts), repetitions)
     for name, found in figures.items():

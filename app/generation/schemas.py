@@ -230,7 +230,7 @@ class RankedOut(BaseModel):
     by: Literal["accuracy", "parameters", "macs"]
     order: Literal["smallest", "largest"] | None = Field(None, description="Of sizes, which come first.")
     dataset_id: str | None = Field(None, description="On which accuracy is predicted.")
-    model: str | None = Field(None, description="The model that ranked best in cross-validation.")
+    model: str | None = Field(None, description="The model of the smallest error in cross-validation.")
     agreement: AgreementOut | None = Field(
         None, description="Of the accuracies of evaluated genotypes with what was predicted of them unseen."
     )

@@ -4,23 +4,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_solve
 from scipy.stats import norm, rankdata
 from sklearn.base import clone
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct
-from sklearn.model_selection import KFold
 
 from models.generation.agreement import FEWEST, Agreement, agreement
 
 Figures = NDArray[np.float64]
 
-FOLDS, MANY, FEWER_FOLDS, SEED = 10, 100, 5, 0
-"""Parts of the cross-validation, those from 100 labels on, and the seed by which labels are dealt to them."""
-
 MODELS = {
-    "ridge": GaussianProcessRegressor(DotProduct(0.0, "fixed"), alpha=0.3, optimizer=None, normalize_y=True),
+    "ridge": GaussianProcessRegressor(DotProduct(0.0, "fixed"), alpha=0.3, optimizer=None),
     "gaussian process": GaussianProcessRegressor(
-        ConstantKernel(0.1) * DotProduct(0.0, "fixed") + RBF(2.0), alpha=0.1, optimizer=None, normalize_y=True
+        ConstantKernel(0.1) * DotProduct(0.0, "fixed") + RBF(2.0), alpha=0.1, optimizer=None
     ),
 }
 """The models by name, for features in blocks of mean square 1. A Gaussian process with a linear kernel is
@@ -67,7 +64,7 @@ class Predictor:
     def predict(self, features: Figures) -> Prediction:
         """The accuracies of genotypes with these features, `[genotypes, columns]`."""
         scores, deviation = self.model.predict(features, return_std=True)
-        half = self.widening * deviation
+        half = self.widening * np.sqrt(deviation**2 + self.model.alpha)  # what is measured is noisy too
         low, mean, high = (self._percent(score) for score in (scores - half, scores, scores + half))
         return Prediction(scores, mean, (high - low) / 2)
 
@@ -93,7 +90,7 @@ class Predictor:
 
 
 def fit(features: Figures, accuracies: Figures) -> Predictor:
-    """The model that ranks best in cross-validation, fitted to all that is known.
+    """The model of the smallest error in leave-one-out cross-validation, fitted to all that is known.
 
     Args:
         features: `[genotypes, columns]`, as `features.features` makes them.
@@ -107,18 +104,13 @@ def fit(features: Figures, accuracies: Figures) -> Predictor:
     if len(np.unique(accuracies)) < 2:
         raise PredictorError(f"all {len(accuracies)} evaluated genotypes have one accuracy")
     scores = normal_scores(accuracies)
-    best: tuple[float, str, Agreement, float] | None = None
-    for name in MODELS:
-        held, deviation = _cross_validated(name, features, scores)
-        found = agreement(held, accuracies)
-        if found is not None and (best is None or found.spearman > best[0]):
-            widening = float(np.sqrt(np.mean(((scores - held) / deviation) ** 2)))
-            best = found.spearman, name, found, widening
-    if best is None:
+    found = [_left_out(name, features, scores) for name in MODELS]
+    best = min(found, key=lambda one: one.error)
+    agreed = agreement(best.scores, accuracies)
+    if agreed is None:
         raise PredictorError("what is known of the evaluated genotypes is the same of all")
-    _, name, found, widening = best
-    model = clone(MODELS[name]).fit(features, scores)
-    return Predictor(name, model, found, widening, np.sort(accuracies))
+    widening = float(np.sqrt(np.mean(((scores - best.scores) / best.deviation) ** 2)))
+    return Predictor(best.name, best.model, agreed, widening, np.sort(accuracies))
 
 
 def normal_scores(values: Figures) -> Figures:
@@ -126,12 +118,28 @@ def normal_scores(values: Figures) -> Figures:
     return np.asarray(norm.ppf((rankdata(values) - 0.5) / len(values)), dtype=np.float64)
 
 
-def _cross_validated(name: str, features: Figures, scores: Figures) -> tuple[Figures, Figures]:
-    """What a model says of each genotype when it has not seen it, with its standard deviation."""
-    held, deviation = np.empty_like(scores), np.empty_like(scores)
-    parts = min(FOLDS if len(scores) < MANY else FEWER_FOLDS, len(scores))
-    folds = KFold(parts, shuffle=True, random_state=SEED)
-    for seen, unseen in folds.split(features):
-        model = clone(MODELS[name]).fit(features[seen], scores[seen])
-        held[unseen], deviation[unseen] = model.predict(features[unseen], return_std=True)
-    return held, deviation.clip(min=1e-6)
+@dataclass(frozen=True)
+class _LeftOut:
+    """A fitted model with what it says of each genotype when that one is left out.
+
+    Args:
+        name: of the model in `MODELS`.
+        model: fitted to all genotypes.
+        scores: `[genotypes]`, of each by the model that has not seen it.
+        deviation: `[genotypes]`, what that model thinks its error is.
+        error: the mean squared error of the scores.
+    """
+
+    name: str
+    model: GaussianProcessRegressor
+    scores: Figures
+    deviation: Figures
+    error: float
+
+
+def _left_out(name: str, features: Figures, scores: Figures) -> _LeftOut:
+    """Leave-one-out cross-validation at once (Rasmussen, Williams, 2006, equation 5.12)."""
+    model = clone(MODELS[name]).fit(features, scores)
+    precision = np.diag(cho_solve((model.L_, True), np.eye(len(scores))))
+    held = scores - model.alpha_ / precision
+    return _LeftOut(name, model, held, precision**-0.5, float(np.mean((scores - held) ** 2)))
