@@ -9,7 +9,7 @@ table, as a mean over the repetitions and over all pairs of different data sets.
 
 The arms `near_ranked`, `mutation_ranked` and `random_ranked` are the best five of their 100 by the predictor
 of accuracy that is fitted to what is known on the source, those with `_apart` any two of them two edits
-apart; `refused` is the share of repetitions in which the service would not rank, as the predictor may be none.
+apart; `refused` is the share of repetitions in which the service would not rank, as nothing tells an order.
 
 The tables are those of `bench/tables.py`. On the space of DARTS nothing is trained: there a ridge regression,
 fitted to what NAS-Bench-301's surrogate predicts, judges. Of the 199 trained DARTS genotypes the arms are
