@@ -25,7 +25,7 @@ from torch import Tensor
 
 from app.settings import get_settings
 from bench.tables import Figures, one_hot, surrogate, whole
-from models.generation.features import features
+from models.generation.features import SIZES, features
 from models.generation.predictor import fit
 from models.genotypes.graph import from_tensor
 from models.genotypes.search_space import DARTS, NAS_BENCH_201, SearchSpace
@@ -95,12 +95,17 @@ def latents(genotypes: Tensor, space: SearchSpace) -> Figures:
     return np.asarray(StandardScaler().fit_transform(varying) / varying.shape[1] ** 0.5)
 
 
+def with_sizes(table: Figures) -> Figures:
+    """The same table to the predictor, which is told nothing by the columns where it looks for sizes."""
+    return np.concatenate([table, np.zeros((len(table), SIZES))], axis=1)
+
+
 def ways(genotypes: Tensor, space: SearchSpace, truth: Figures) -> Mapping[str, Rank]:
     """The ways to rank, by name."""
     counts = F.one_hot(genotypes[..., 0], len(space.operations)).sum(2).flatten(1).double().numpy()
     return {
         "predictor": predictor(features(genotypes, space), truth),
-        "latents": predictor(latents(genotypes, space), truth),
+        "latents": predictor(with_sizes(latents(genotypes, space)), truth),
         "ridge on counts": ridge(counts, truth),
         "ridge on one-hot edges": ridge(one_hot(genotypes, space), truth),
         "parameters": alone(count_parameters(genotypes, space).double().numpy()),

@@ -60,7 +60,7 @@ class Order:
         rank: the request.
         shown: as the client sees it.
         space: the search space.
-        shape: of the network that sizes are of; `None` for the standard one.
+        shape: of the network that sizes are of.
         predictor: for an order by accuracy.
         warnings: sentences on what was chosen or doubted.
     """
@@ -68,7 +68,7 @@ class Order:
     rank: RankIn
     shown: RankedOut
     space: SearchSpace
-    shape: NetworkShape | None = None
+    shape: NetworkShape
     predictor: Predictor | None = None
     warnings: Sequence[str] = ()
 
@@ -108,13 +108,13 @@ def known(session: Session, space: SearchSpace, rank: RankIn, start: StartOut) -
     return [_known(session, space, dataset_id) for dataset_id in ids]
 
 
-def order(space: SearchSpace, rank: RankIn, shape: NetworkShape | None, among: Sequence[Known]) -> Order:
+def order(space: SearchSpace, rank: RankIn, shape: NetworkShape, among: Sequence[Known]) -> Order:
     """The order that a request asks for.
 
     Args:
         space: the search space.
         rank: the request.
-        shape: of the network that sizes are of; `None` for the standard one.
+        shape: of the network that sizes are of.
         among: what is known, as `known` gives it.
 
     Raises:
@@ -133,7 +133,7 @@ def order(space: SearchSpace, rank: RankIn, shape: NetworkShape | None, among: S
         shown = RankedOut(
             by="accuracy",
             dataset_id=found.key[1],
-            model=predictor.name,
+            model=predictor.name if predictor.sized else f"{predictor.name} without sizes",
             agreement=AgreementOut(**asdict(predictor.agreement)),
         )
         return Order(rank, shown, space, shape, predictor, [*refused, *_doubts(found)])

@@ -63,6 +63,50 @@ class RangeIn(BaseModel):
     max: int | None = Field(None, ge=0, le=2**62)
 
 
+class MostIn(BaseModel):
+    """The most of something."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    max: int = Field(ge=1, le=2**62)
+
+
+class BudgetedNetworkIn(NetworkIn):
+    """The shape of a network; with a budget its channels or cells or both are chosen for each architecture.
+
+    They are the largest that fit, and stand in each item's `source.network` with their exact counts.
+    """
+
+    parameters: MostIn | None = None
+    macs: MostIn | None = Field(None, description="Multiply-accumulates of one image.")
+    dataset_id: str | None = Field(
+        None,
+        description="Takes image size, channels and classes of this data set; with a budget by default of "
+        "`for_dataset`.",
+    )
+
+    @property
+    def budgeted(self) -> bool:
+        """Whether there is a budget."""
+        return self.parameters is not None or self.macs is not None
+
+    @property
+    def images(self) -> set[str]:
+        """What was said of the images themselves, by the names of the fields."""
+        return {"classes", "image_channels", "image_size"} & self.model_fields_set
+
+    @model_validator(mode="after")
+    def _free(self) -> "BudgetedNetworkIn":
+        if self.budgeted and self.channels is not None and self.cells is not None:
+            raise ValueError(
+                "a budget chooses channels or cells, and both are given; leave one out, or limit parameters "
+                "and macs in constraints"
+            )
+        if self.dataset_id is not None and self.images:
+            raise ValueError(f"give dataset_id or {', '.join(sorted(self.images))}, not both")
+        return self
+
+
 class ConstraintsIn(BaseModel):
     """Limits that generated architectures must keep."""
 
@@ -77,7 +121,13 @@ class ConstraintsIn(BaseModel):
     edits: RangeIn = Field(
         RangeIn(), description="Edges that differ from the start's genotype; needs a start that has one."
     )
-    network: NetworkIn = NetworkIn()
+    network: BudgetedNetworkIn = BudgetedNetworkIn()
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> "ConstraintsIn":
+        if self.network.budgeted and (self.parameters, self.macs) != (RangeIn(), RangeIn()):
+            raise ValueError("limit parameters and macs here or by a budget of the network, not both")
+        return self
 
 
 Gamma = Annotated[

@@ -1,7 +1,7 @@
 """Generating architectures from a latent space: at once, and stored with where they came from."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -11,9 +11,18 @@ from torch import Tensor
 
 from app.artifacts import Artifacts
 from app.database import Database, new_ids, now
+from app.datasets import service as datasets
 from app.datasets.neighbors import neighbors, noise_distance
 from app.generation import prediction, starts
-from app.generation.schemas import ConstraintsIn, EditsOut, GenerateIn, GenerateOut, RangeIn, StartOut
+from app.generation.schemas import (
+    BudgetedNetworkIn,
+    ConstraintsIn,
+    EditsOut,
+    GenerateIn,
+    GenerateOut,
+    RangeIn,
+    StartOut,
+)
 from app.genotypes import ranking
 from app.genotypes import service as genotypes
 from app.genotypes.schemas import GenotypeOut
@@ -26,9 +35,10 @@ from models.datasets.data import DataError, require_size
 from models.generation import generate as generation
 from models.generation.ranked import best
 from models.genotypes import genotype as forms
+from models.genotypes.budget import Budget
 from models.genotypes.constraints import ConstraintError, Constraints, Range
 from models.genotypes.search_space import SearchSpace
-from models.genotypes.size import count_macs, count_parameters
+from models.genotypes.size import NetworkShape, count_macs, count_parameters, standard_network
 
 
 @dataclass(frozen=True)
@@ -100,17 +110,17 @@ def draft(
     _require_few(request, settings)
     with database.session(reads_only=True) as session:
         space = open_space(session, space_id, artifacts)
-    constraints = _constraints(request.constraints, space.space)
+        shape = _shape(session, request, space.space)
+    constraints = _constraints(request.constraints, shape, space.space)
     start, known = _start(database, space, request, settings, artifacts)
     order = None
     if request.rank is not None:
-        shape = None if constraints is None else constraints.shape
         order = prediction.order(space.space, request.rank, shape, known)
     gamma = None
     if start.points is not None:
         gamma = space.space.gamma if request.gamma is None else request.gamma
     generated = _generated(space, request, start, gamma, constraints, order)
-    rows = _rows(space, generated, start.shown, gamma, request, order)
+    rows = _rows(space, generated, start.shown, gamma, request, order, constraints)
     answer = GenerateOut(
         latent_space_id=space_id,
         start=start.shown,
@@ -186,7 +196,7 @@ def _generated(
     return drawn.select(best(drawn.genotypes, scores, request.count, space.space, order.rank.apart))
 
 
-def _constraints(asked: ConstraintsIn | None, space: SearchSpace) -> Constraints | None:
+def _constraints(asked: ConstraintsIn | None, shape: NetworkShape, space: SearchSpace) -> Constraints | None:
     """The limits in the form of `models`.
 
     Raises:
@@ -194,7 +204,6 @@ def _constraints(asked: ConstraintsIn | None, space: SearchSpace) -> Constraints
     """
     if asked is None:
         return None
-    shape = asked.network.shape(space)
     constraints = Constraints(
         _range(asked.parameters),
         _range(asked.macs),
@@ -202,15 +211,38 @@ def _constraints(asked: ConstraintsIn | None, space: SearchSpace) -> Constraints
         {name: _range(allowed) for name, allowed in asked.operations.items()},
         _range(asked.edits),
         shape,
+        _budget(asked.network, shape),
     )
     try:
-        require_size(shape.image_size, shape.cells, shape.stem)
+        if constraints.budget is None:
+            require_size(shape.image_size, shape.cells, shape.stem)
         constraints.require_possible(space)
     except DataError as error:
         raise InvalidRequest.of("constraints.network.image_size", str(error)) from None
     except ConstraintError as error:
         raise InvalidRequest.of(f"constraints.{error.field}", error.detail) from None
     return constraints
+
+
+def _shape(session: Session, request: GenerateIn, space: SearchSpace) -> NetworkShape:
+    """The network that limits are of; for a data set, of its images and classes."""
+    network = (request.constraints or ConstraintsIn()).network
+    shape, dataset_id, field = network.shape(space), network.dataset_id, "constraints.network.dataset_id"
+    if dataset_id is None and network.budgeted and not network.images:
+        dataset_id, field = request.for_dataset, "for_dataset"
+    if dataset_id is None:
+        return shape
+    dataset = datasets.get(session, dataset_id, field)
+    return replace(
+        shape, image_channels=dataset.channels, image_size=dataset.image_size, classes=dataset.classes
+    )
+
+
+def _budget(network: BudgetedNetworkIn, shape: NetworkShape) -> Budget | None:
+    if not network.budgeted:
+        return None
+    parameters, macs = (None if most is None else most.max for most in (network.parameters, network.macs))
+    return Budget(shape, parameters, macs, network.channels, network.cells)
 
 
 def _edits(numbers: Tensor | None) -> EditsOut | None:
@@ -233,11 +265,12 @@ def _rows(
     gamma: float | None,
     request: GenerateIn,
     order: prediction.Order | None,
+    constraints: Constraints | None,
 ) -> list[dict[str, Any]]:
     search_space = space.space
     parameters = count_parameters(generated.genotypes, search_space).tolist()
     macs = count_macs(generated.genotypes, search_space).tolist()
-    sources = _sources(generated, search_space, start, gamma, request, order)
+    sources = _sources(generated, search_space, start, gamma, request, order, constraints)
     latents = generated.sample.latents.float().contiguous().numpy()
     moment, origin = now(), Origin.GENERATED if start.points else Origin.RANDOM
     ids = new_ids(genotypes.PREFIX, len(generated.genotypes))
@@ -269,6 +302,7 @@ def _sources(
     gamma: float | None,
     request: GenerateIn,
     order: prediction.Order | None,
+    constraints: Constraints | None,
 ) -> list[dict[str, Any]]:
     """The source of each genotype: all that is needed to make it again."""
     shared: dict[str, Any] = {"kind": start.kind, "gamma": gamma, "seed": request.seed}
@@ -296,12 +330,25 @@ def _sources(
     if start.weights is not None and generated.sample.points is not None:
         for source, place in zip(sources, generated.sample.points.tolist(), strict=True):
             source["weights"] = start.weights[place]
-    if request.constraints is not None:
-        shape = request.constraints.network.shape(search_space)
-        sizes = (count(generated.genotypes, search_space, shape) for count in (count_parameters, count_macs))
-        for source, parameters, macs in zip(sources, *(size.tolist() for size in sizes), strict=True):
-            source["network"] = {**asdict(shape), "parameters": parameters, "macs": macs}
+    if constraints is not None:
+        networks = _networks(generated.genotypes, search_space, constraints)
+        for source, network in zip(sources, networks, strict=True):
+            source["network"] = network
     return sources
+
+
+def _networks(genotypes: Tensor, space: SearchSpace, constraints: Constraints) -> list[dict[str, Any]]:
+    """The network of each genotype that its limits are of, with its exact counts."""
+    shape, budget = constraints.shape or standard_network(space), constraints.budget
+    if budget is None:
+        counts = (count(genotypes, space, shape).tolist() for count in (count_parameters, count_macs))
+        return [{**asdict(shape), "parameters": p, "macs": m} for p, m in zip(*counts, strict=True)]
+    limits = {name: limit for name in ("parameters", "macs") if (limit := getattr(budget, name)) is not None}
+    fitted = {name: part.tolist() for name, part in vars(budget.fit(genotypes, space)).items()}
+    return [
+        {**asdict(shape), **dict(zip(fitted, row, strict=True)), "budget": limits}
+        for row in zip(*fitted.values(), strict=True)
+    ]
 
 
 def _note(

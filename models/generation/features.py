@@ -18,6 +18,9 @@ from models.genotypes.size import count_macs, count_parameters
 REFERENCE = 2_000
 """Random genotypes that tell how far each feature varies in a search space."""
 
+SIZES = 2
+"""The number of the last columns, which tell sizes; all others tell the form."""
+
 Figures = NDArray[np.float64]
 
 

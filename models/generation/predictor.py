@@ -11,6 +11,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct
 
 from models.generation.agreement import FEWEST, Agreement, agreement
+from models.generation.features import SIZES
 
 Figures = NDArray[np.float64]
 
@@ -18,6 +19,9 @@ MODELS = {
     "ridge": GaussianProcessRegressor(DotProduct(0.0, "fixed"), alpha=0.3, optimizer=None),
     "gaussian process": GaussianProcessRegressor(
         ConstantKernel(0.1) * DotProduct(0.0, "fixed") + RBF(2.0), alpha=0.1, optimizer=None
+    ),
+    "local gaussian process": GaussianProcessRegressor(
+        ConstantKernel(0.1) * DotProduct(0.0, "fixed") + RBF(1.0), alpha=0.1, optimizer=None
     ),
 }
 """The models by name, for features in blocks of mean square 1. A Gaussian process with a linear kernel is
@@ -49,6 +53,7 @@ class Predictor:
 
     Args:
         name: of the model in `MODELS`.
+        sized: whether it takes sizes too, or the form alone.
         model: fitted.
         agreement: of accuracies with what the model says of them when it has not seen them.
         widening: the factor by which errors exceed what the model thinks they are.
@@ -56,6 +61,7 @@ class Predictor:
     """
 
     name: str
+    sized: bool
     model: GaussianProcessRegressor
     agreement: Agreement
     widening: float
@@ -63,7 +69,7 @@ class Predictor:
 
     def predict(self, features: Figures) -> Prediction:
         """The accuracies of genotypes with these features, `[genotypes, columns]`."""
-        scores, deviation = self.model.predict(features, return_std=True)
+        scores, deviation = self.model.predict(_taken(features, self.sized), return_std=True)
         half = self.widening * np.sqrt(deviation**2 + self.model.alpha)  # what is measured is noisy too
         low, mean, high = (self._percent(score) for score in (scores - half, scores, scores + half))
         return Prediction(scores, mean, (high - low) / 2)
@@ -92,6 +98,9 @@ class Predictor:
 def fit(features: Figures, accuracies: Figures) -> Predictor:
     """The model of the smallest error in leave-one-out cross-validation, fitted to all that is known.
 
+    Each model is tried with sizes and without: where size tells much it does so from few labels, but what it
+    tells is the first thing that differs on another data set.
+
     Args:
         features: `[genotypes, columns]`, as `features.features` makes them.
         accuracies: `[genotypes]`, in percent.
@@ -104,13 +113,18 @@ def fit(features: Figures, accuracies: Figures) -> Predictor:
     if len(np.unique(accuracies)) < 2:
         raise PredictorError(f"all {len(accuracies)} evaluated genotypes have one accuracy")
     scores = normal_scores(accuracies)
-    found = [_left_out(name, features, scores) for name in MODELS]
+    found = [_left_out(name, sized, features, scores) for name in MODELS for sized in (True, False)]
     best = min(found, key=lambda one: one.error)
     agreed = agreement(best.scores, accuracies)
     if agreed is None:
         raise PredictorError("what is known of the evaluated genotypes is the same of all")
     widening = float(np.sqrt(np.mean(((scores - best.scores) / best.deviation) ** 2)))
-    return Predictor(best.name, best.model, agreed, widening, np.sort(accuracies))
+    return Predictor(best.name, best.sized, best.model, agreed, widening, np.sort(accuracies))
+
+
+def _taken(features: Figures, sized: bool) -> Figures:
+    """The columns that a model takes."""
+    return features if sized else features[:, :-SIZES]
 
 
 def normal_scores(values: Figures) -> Figures:
@@ -124,6 +138,7 @@ class _LeftOut:
 
     Args:
         name: of the model in `MODELS`.
+        sized: whether it takes sizes too.
         model: fitted to all genotypes.
         scores: `[genotypes]`, of each by the model that has not seen it.
         deviation: `[genotypes]`, what that model thinks its error is.
@@ -131,15 +146,16 @@ class _LeftOut:
     """
 
     name: str
+    sized: bool
     model: GaussianProcessRegressor
     scores: Figures
     deviation: Figures
     error: float
 
 
-def _left_out(name: str, features: Figures, scores: Figures) -> _LeftOut:
+def _left_out(name: str, sized: bool, features: Figures, scores: Figures) -> _LeftOut:
     """Leave-one-out cross-validation at once (Rasmussen, Williams, 2006, equation 5.12)."""
-    model = clone(MODELS[name]).fit(features, scores)
+    model = clone(MODELS[name]).fit(_taken(features, sized), scores)
     precision = np.diag(cho_solve((model.L_, True), np.eye(len(scores))))
     held = scores - model.alpha_ / precision
-    return _LeftOut(name, model, held, precision**-0.5, float(np.mean((scores - held) ** 2)))
+    return _LeftOut(name, sized, model, held, precision**-0.5, float(np.mean((scores - held) ** 2)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from models.genotypes.budget import Budget
 from models.genotypes.genotype import edits
 from models.genotypes.paths import depth
 from models.genotypes.search_space import SearchSpace
@@ -67,6 +68,8 @@ class Constraints:
         edits: of each genotype from its start, as `genotype.edits` counts them.
         shape: the network of which parameters and multiply-accumulates are counted; `None` for the standard
             network of the search space.
+        budget: what a network of each genotype must fit, whose channels and cells are chosen for it; `None`
+            for none.
     """
 
     parameters: Range = Range()
@@ -75,6 +78,7 @@ class Constraints:
     operations: Mapping[str, Range] = field(default_factory=dict)
     edits: Range = Range()
     shape: NetworkShape | None = None
+    budget: Budget | None = None
 
     def met_by(self, genotypes: Tensor, space: SearchSpace, starts: Tensor | None = None) -> Tensor:
         """Which genotypes keep to all of it.
@@ -92,12 +96,15 @@ class Constraints:
         met &= self.depth.holds(depth(genotypes, space))
         for name, allowed in self.operations.items():
             met &= allowed.holds((genotypes[..., 0] == space.operation(name)).sum((1, 2)))
+        if self.budget is not None:
+            met &= self.budget.fit(genotypes, space).channels > 0
         if starts is not None:
             met &= self.edits.holds(edits(genotypes, starts, space))
         return met
 
     def require_possible(self, space: SearchSpace) -> None:
         """Raises `ConstraintError` for a limit that no genotype of the space meets."""
+        self._require_room(space)
         shape = self.shape or standard_network(space)
         self.parameters.require_within("parameters", *parameter_costs(space, shape).bounds(space))
         self.macs.require_within("macs", *mac_costs(space, shape).bounds(space))
@@ -118,3 +125,17 @@ class Constraints:
             room = sum(edges if r.max is None else r.max for r in self.operations.values())
             if room < edges:
                 raise ConstraintError("operations", f"allow {room} operations; a genotype has {edges} edges")
+
+    def _require_room(self, space: SearchSpace) -> None:
+        """Raises `ConstraintError` for a budget that no network of any genotype fits."""
+        if self.budget is None:
+            return
+        shape = self.budget.shape
+        if not self.budget.depths(space):
+            least = f"{shape.image_size} x {shape.image_size} pixels are too small for any depth"
+            raise ConstraintError("network.image_size", least)
+        for name, least_cost in self.budget.least(space).items():
+            limit = getattr(self.budget, name)
+            if limit is not None and limit < least_cost:
+                detail = f"must be at least {least_cost}, the smallest possible (got {limit})"
+                raise ConstraintError(f"network.{name}.max", detail)
