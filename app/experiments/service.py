@@ -58,6 +58,7 @@ class ArmPlanner:
     Args:
         database, settings, artifacts: of the service.
         space_id: the latent space of arms that are generated.
+        dataset_id: the first data set of the experiment, of whose images the networks of a budget are.
         name: of the arm.
         arm: as it was asked for.
         field: the arm's place in the request.
@@ -67,6 +68,7 @@ class ArmPlanner:
     settings: Settings
     artifacts: Artifacts
     space_id: str | None
+    dataset_id: str
     name: str
     arm: Arm
     field: str
@@ -74,6 +76,9 @@ class ArmPlanner:
     def generated(self, asked: GenerateIn) -> PlannedArm:
         """Architectures from the latent space."""
         assert self.space_id is not None
+        network = asked.constraints.network if asked.constraints is not None else None
+        if network is not None and network.budgeted and not network.images and network.dataset_id is None:
+            network.dataset_id = self.dataset_id
         try:
             draft = generation.draft(self.database, self.space_id, asked, self.settings, self.artifacts)
         except InvalidRequest as error:
@@ -145,7 +150,7 @@ def start(
     arms: list[PlannedArm] = []
     for position, (asked, name) in enumerate(zip(request.arms, names, strict=True)):
         field = f"arms[{position}]"
-        planner = ArmPlanner(database, settings, artifacts, space_id, name, asked, field)
+        planner = ArmPlanner(database, settings, artifacts, space_id, targets[0].id, name, asked, field)
         try:
             arms.append(asked.plan(planner))
         except ValidationError as error:  # of what the arm asks the latent space
@@ -180,7 +185,7 @@ def start(
             )
         )
         session.flush()
-        parts = _trainings(session, experiment_id, job.id, request, recipe, arms)
+        parts = _trainings(session, experiment_id, job.id, request, recipe, arms, targets)
         session.commit()
         return job, parts
 
@@ -266,14 +271,16 @@ def _trainings(
     request: ExperimentIn,
     recipe: TrainRecipe,
     arms: list[PlannedArm],
+    targets: list[Dataset],
 ) -> list[Job]:
     """A training for every architecture, seed and data set; the arms in turn, so that none waits for last.
 
-    Where an arm has one architecture several times, as at gamma 0, each copy has seeds of its own.
+    Where an arm has one architecture several times, as at gamma 0, each copy has seeds of its own. What a
+    budget chose the network of is trained with it.
     """
     waiting: list[tuple[int, trainings.Plan]] = []
     span = max(request.seeds) - min(request.seeds) + 1
-    for arm in arms:
+    for place, arm in enumerate(arms):
         subjects: list[dict[str, Any]] = [{"genotype_id": i} for i in arm.shown["genotype_ids"]]
         if arm.shown["reference"] is not None:
             subjects = [{name: arm.shown[name] for name in ("reference", "pretrained")}]
@@ -283,9 +290,9 @@ def _trainings(
                 (
                     position,
                     trainings.Plan(
-                        dataset_id,
+                        dataset.id,
                         arm.shown.get("recipe") or request.recipe,
-                        arm.settings or recipe,
+                        _settled(arm, position, recipe, dataset, f"arms[{place}]"),
                         seed + copies * span,
                         arm.shown["name"],
                         experiment_id=experiment_id,
@@ -294,7 +301,19 @@ def _trainings(
                     ),
                 )
                 for seed in request.seeds
-                for dataset_id in request.dataset_ids
+                for dataset in targets
             ]
     waiting.sort(key=lambda item: item[0])
     return [trainings.create(session, plan) for _, plan in waiting]
+
+
+def _settled(
+    arm: PlannedArm, position: int, recipe: TrainRecipe, dataset: Dataset, field: str
+) -> TrainRecipe:
+    """The recipe of one architecture: the arm's own, or with the network that a budget chose for it."""
+    if arm.settings is not None or arm.made is None:
+        return arm.settings or recipe
+    source = arm.made.rows[position]["source"]
+    if "budget" not in source.get("network", {}):
+        return recipe
+    return trainings.of_source(source, recipe, dataset, field)

@@ -12,8 +12,13 @@ class ExportIn(NetworkIn):
         None, description="Takes shape and weights of this training; without it weights are fresh, of seed 0."
     )
 
+    of_source: bool = Field(
+        False, description="Takes the shape in the genotype's `source.network`, as a budget chose it."
+    )
+
     @model_validator(mode="after")
-    def _shape_or_training(self) -> "ExportIn":
-        if self.training_id is not None and len(self.model_fields_set) > 1:
-            raise ValueError("give the shape of the network or a training_id, not both")
+    def _one_shape(self) -> "ExportIn":
+        alone = self.training_id is not None or self.of_source
+        if alone and len(self.model_fields_set) > 1:
+            raise ValueError("give one of the shape of the network, training_id and of_source")
         return self

@@ -5,7 +5,7 @@ import io
 import json
 import zipfile
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import resources
 from importlib.metadata import version
 from typing import Any, Literal
@@ -225,7 +225,7 @@ def _bundle(session: Session, order: Order, artifacts: Artifacts) -> bytes:
 
 def _exported(session: Session, row: Genotype, asked: ExportIn) -> Exported:
     if asked.training_id is None:
-        shape = asked.shape(service.space_of(row.search_space))
+        shape = _of_source(row) if asked.of_source else asked.shape(service.space_of(row.search_space))
         try:
             require_size(shape.image_size, shape.cells, shape.stem)
         except DataError as error:
@@ -244,6 +244,13 @@ def _exported(session: Session, row: Genotype, asked: ExportIn) -> Exported:
         settings["stem"],
     )
     return Exported(shape, settings["auxiliary"], training.weights_key, _card(session, training, dataset))
+
+
+def _of_source(row: Genotype) -> NetworkShape:
+    network = row.source.get("network")
+    if network is None:
+        raise InvalidRequest.of("of_source", f"{row.id} was made for no network; give its shape instead")
+    return NetworkShape(**{field.name: network[field.name] for field in fields(NetworkShape)})
 
 
 def _card(session: Session, training: Training, dataset: Dataset) -> Card | None:

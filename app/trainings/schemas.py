@@ -1,7 +1,7 @@
 """Trainings and leaderboards as clients send and see them."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,6 +22,11 @@ class TrainingIn(BaseModel):
     genotype_ids: list[str] = Field(min_length=1)
     recipe: str = Field("paper-small", description="`paper-small`, `paper-imagenet`, `quick` or `fine-tune`.")
     overrides: dict[str, Any] = Field({}, description="Fields of the recipe to replace.")
+    network: Literal["recipe", "source"] = Field(
+        "recipe",
+        description="What channels and cells are of: the recipe, or the network in each genotype's `source`, "
+        "as a budget chose them for this data set.",
+    )
     seeds: Seeds = [2024]
     arm: str | None = Field(
         None, min_length=1, max_length=100, description="A label that the leaderboard keeps."

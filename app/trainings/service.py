@@ -1,7 +1,7 @@
 """Starting trainings, building them, and keeping what they measured."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -33,6 +33,9 @@ from models.trainings.world import ALONE, World
 
 PREFIX = "tr"
 
+SHAPE = ("channels", "cells", "stem")
+"""The fields of a recipe that a network in a genotype's source replaces."""
+
 
 def start(session: Session, request: TrainingIn, settings: Settings) -> list[Job]:
     """One training and one job for each genotype and seed.
@@ -50,9 +53,16 @@ def start(session: Session, request: TrainingIn, settings: Settings) -> list[Job
             "genotype_ids", f"would start {count} trainings; at most {settings.max_jobs_per_request} at once"
         )
     started = []
-    for genotype in genotypes.get_many(session, request.genotype_ids, "genotype_ids"):
+    rows = genotypes.get_many(session, request.genotype_ids, "genotype_ids")
+    recipes = [recipe] * len(rows)
+    if request.network == "source":
+        _require_free(request)
+        recipes = [
+            of_source(row.source, recipe, dataset, f"genotype_ids[{place}]") for place, row in enumerate(rows)
+        ]
+    for genotype, settled in zip(rows, recipes, strict=True):
         for seed in request.seeds:
-            plan = Plan(dataset.id, request.recipe, recipe, seed, request.arm, genotype_id=genotype.id)
+            plan = Plan(dataset.id, request.recipe, settled, seed, request.arm, genotype_id=genotype.id)
             started.append(create(session, plan))
     session.commit()
     return started
@@ -98,6 +108,44 @@ def create(session: Session, plan: Plan) -> Job:
         )
     )
     return job
+
+
+def of_source(source: Mapping[str, Any], recipe: TrainRecipe, dataset: Dataset, field: str) -> TrainRecipe:
+    """The recipe with the channels, cells and stem of the network that a genotype was made for.
+
+    Args:
+        source: of the genotype.
+        recipe: for all else.
+        dataset: on which it is to be trained.
+        field: of the request, that names the genotype.
+
+    Raises:
+        InvalidRequest: no network stands in the source, or one for other images.
+    """
+    network = source.get("network")
+    if network is None:
+        raise InvalidRequest.of(
+            field, "was made for no network; give constraints with a network when it is generated, or train "
+            "with the network of the recipe"
+        )  # fmt: skip
+    images = {name: network[name] for name in ("image_channels", "image_size", "classes")}
+    found = {
+        "image_channels": dataset.channels,
+        "image_size": dataset.image_size,
+        "classes": dataset.classes,
+    }
+    if images != found:
+        raise InvalidRequest.of(field, f"was made for a network of {images}; {dataset.name!r} has {found}")
+    return replace(recipe, **{name: network[name] for name in SHAPE})
+
+
+def _require_free(request: TrainingIn) -> None:
+    """Raises `InvalidRequest`, naming the field, for overrides of what genotypes' own networks say."""
+    for name in SHAPE:
+        if name in request.overrides:
+            raise InvalidRequest.of(
+                f"overrides.{name}", "does not go with the network of each genotype's source"
+            )
 
 
 def require_trainable(dataset: Dataset, recipe: TrainRecipe, field: str) -> None:
