@@ -12,9 +12,9 @@ from app.datasets import service as datasets
 from app.generation.schemas import AgreementOut, RankedOut, RankIn, StartOut
 from app.genotypes import ranking
 from app.problems import InvalidRequest
-from models.generation.agreement import agreement
 from models.generation.features import features
 from models.generation.predictor import Prediction, Predictor, PredictorError, fit
+from models.genotypes.agreement import agreement
 from models.genotypes.genotype import from_dict, to_tensor
 from models.genotypes.search_space import SearchSpace
 from models.genotypes.size import NetworkShape, count_macs, count_parameters

@@ -25,7 +25,7 @@ from app.genotypes import service as genotypes
 from app.latent_spaces.opened import OpenSpace
 from app.problems import InvalidRequest
 from models.generation import generate as generation
-from models.generation.agreement import agreement
+from models.genotypes.agreement import agreement
 from models.genotypes.genotype import to_tensor
 from models.latent_spaces.vgae import decode
 

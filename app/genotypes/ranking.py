@@ -83,6 +83,20 @@ def labels(session: Session, search_space: str, dataset_id: str) -> list[Label]:
     return [Label(genotype_id, float(accuracy)) for genotype_id, accuracy in session.execute(query)]
 
 
+def accuracies(session: Session, ids: Sequence[str]) -> dict[str, dict[str, float]]:
+    """The mean trained or reported accuracies of genotypes, by the data set's and the genotype's id."""
+    query = (
+        select(Evaluation.dataset_id, Evaluation.genotype_id, func.avg(Evaluation.test_accuracy))
+        .where(Evaluation.kind != EvaluationKind.SEARCH, Evaluation.genotype_id.in_(ids))
+        .group_by(Evaluation.dataset_id, Evaluation.genotype_id)
+        .order_by(Evaluation.dataset_id, Evaluation.genotype_id)
+    )
+    found: dict[str, dict[str, float]] = {}
+    for dataset_id, genotype_id, accuracy in session.execute(query):
+        found.setdefault(dataset_id, {})[str(genotype_id)] = float(accuracy)
+    return found
+
+
 def recipes(session: Session, search_space: str, dataset_id: str) -> Sequence[str | None]:
     """The recipes of the trained and reported accuracies on a data set, the most used first."""
     query = (

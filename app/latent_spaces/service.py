@@ -10,6 +10,7 @@ from torch import Tensor
 
 from app.artifacts import Artifacts
 from app.database import new_id, now
+from app.genotypes import ranking
 from app.genotypes import service as genotypes
 from app.jobs import service as jobs
 from app.jobs.tables import Job, JobKind
@@ -21,6 +22,7 @@ from app.recipes import resolve
 from app.settings import Settings
 from models.genotypes import genotype as forms
 from models.genotypes import graph as graphs
+from models.genotypes.agreement import FEWEST
 from models.latent_spaces.vgae import PRESETS, decode
 
 PREFIX = "lat"
@@ -45,9 +47,10 @@ def start(session: Session, request: LatentSpaceIn, settings: Settings) -> Job:
                 f"{members[0].search_space!r}; all must be of one",
             )
     space_id = new_id(PREFIX)
-    job = jobs.create(
-        session, JobKind.FIT, {"latent_space_id": space_id}, {"latent_space": f"/v1/latent-spaces/{space_id}"}
-    )
+    params: dict[str, Any] = {"latent_space_id": space_id}
+    if recipe.accuracy_weight > 0:
+        params["accuracies"] = _accuracies(session, [member.id for member in members])
+    job = jobs.create(session, JobKind.FIT, params, {"latent_space": f"/v1/latent-spaces/{space_id}"})
     session.add(
         LatentSpace(
             id=space_id,
@@ -69,6 +72,23 @@ def start(session: Session, request: LatentSpaceIn, settings: Settings) -> Job:
     )
     session.commit()
     return job
+
+
+def _accuracies(session: Session, ids: list[str]) -> dict[str, dict[str, float]]:
+    """What the space is to learn, by the data set's and the member's id; what comes later changes nothing.
+
+    Raises:
+        InvalidRequest: on no data set enough members were evaluated.
+    """
+    found = ranking.accuracies(session, ids)
+    enough = {dataset_id: known for dataset_id, known in found.items() if len(known) >= FEWEST}
+    if not enough:
+        most = max(map(len, found.values()), default=0)
+        raise InvalidRequest.of(
+            "overrides.accuracy_weight",
+            f"needs {FEWEST} members that were evaluated on one data set; there are {most}",
+        )
+    return enough
 
 
 def get(session: Session, space_id: str) -> LatentSpace:

@@ -10,8 +10,8 @@ from sklearn.base import clone
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct
 
-from models.generation.agreement import FEWEST, Agreement, agreement
 from models.generation.features import SIZES
+from models.genotypes.agreement import FEWEST, Agreement, agreement
 
 Figures = NDArray[np.float64]
 

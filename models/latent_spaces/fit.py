@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # private, as PyTorch 2.11 to 2.14 have no public loop that is compiled as one body
 from torch._higher_order_ops import while_loop
@@ -94,6 +94,9 @@ class LatentFit:
     COMPILE_FROM = 50_000
     """Epochs from which on compiling, up to a minute, pays."""
 
+    LOSSES = LOSSES
+    """The parts of the loss by name, in the order in which they are summed."""
+
     def __init__(
         self, graph: Graph, space: SearchSpace, recipe: LatentRecipe, seed: int, device: torch.device
     ) -> None:
@@ -103,17 +106,26 @@ class LatentFit:
         self.device, self.epoch, self.last_loss, self.ended = device, 0, float("inf"), False
         torch.manual_seed(seed)
         self.net = VGAE(space, recipe).to(device)
-        self.shapes = {name: value.shape for name, value in self.net.named_parameters()}
+        self.trained = self._trained().to(device)
+        self.shapes = {name: value.shape for name, value in self.trained.named_parameters()}
         # all parameters one after the other, and Adam's two moments of them
-        self.vector = torch.cat([value.detach().flatten() for value in self.net.parameters()])
+        self.vector = torch.cat([value.detach().flatten() for value in self.trained.parameters()])
         self.exp_avg, self.exp_avg_sq = torch.zeros_like(self.vector), torch.zeros_like(self.vector)
         self.members = to_tensor(graph, space)
         self.held_out = random_tensor(HELD_OUT, space, torch.Generator().manual_seed(HELD_OUT_SEED))
-        self.batched = recipe.random_genotypes > 0 or len(graph) > recipe.batch_size
+        self.batched = self._draws_batches()
         self.note: str | None = None
         self._compiled: Callable[..., Any] | None = None
         if not self.batched and recipe.max_epochs >= self.COMPILE_FROM:
             self._compiled = torch.compile(self._steps, fullgraph=True, options=COMPILER)
+
+    def _trained(self) -> nn.Module:
+        """The module whose parameters are trained, which makes losses of a batch and noise."""
+        return self.net
+
+    def _draws_batches(self) -> bool:
+        """Whether the batches of epochs differ."""
+        return self.recipe.random_genotypes > 0 or len(self.graph) > self.recipe.batch_size
 
     @cached_property
     def cells(self) -> Cells:
@@ -142,13 +154,13 @@ class LatentFit:
             NonFiniteLoss: the loss is no longer a number.
         """
         end = min(self.epoch + self.REPORT_EVERY, self.recipe.max_epochs)
-        began, totals = self.epoch, torch.zeros(len(LOSSES), device=self.device)
+        began, totals = self.epoch, torch.zeros(len(self.LOSSES), device=self.device)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         while self.epoch < end:
             between_epochs()
             totals += self.advance(end, generator)
         self._keep(self.vector)
-        values = dict(zip(LOSSES, (totals / (self.epoch - began)).tolist(), strict=True))
+        values = dict(zip(self.LOSSES, (totals / (self.epoch - began)).tolist(), strict=True))
         require_finite(self.epoch, values["total"])
         exact = self.members_exact()
         gained = self.last_loss - values["total"] > PLATEAU * abs(self.last_loss)
@@ -176,7 +188,7 @@ class LatentFit:
                 return self._take(step, count)
             except Exception as error:  # whatever the compiler lacks here, the steps run without it
                 self._compiled, self.note = None, f"not compiled, so slower: {type(error).__name__}"
-        sums = torch.zeros(len(LOSSES), device=self.device)
+        sums = torch.zeros(len(self.LOSSES), device=self.device)
         for row, rate in zip(noise.unbind(), rates.unbind(), strict=True):
             batch = self._batch(generator) if self.batched else self.cells
             sums += self._take(self._step(*self._state, batch, row, rate), 1)
@@ -211,13 +223,13 @@ class LatentFit:
         self._keep(state["vector"].to(self.device))
 
     def _step(
-        self, vector: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, batch: Cells, noise: Tensor, rates: Tensor
+        self, vector: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, batch: Any, noise: Tensor, rates: Tensor
     ) -> Step:
         """One step of Adam: the new parameters, the new moments and the losses, from the old ones."""
 
         def objective(vector: Tensor) -> tuple[Tensor, Tensor]:
-            losses = functional_call(self.net, self._named(vector), (batch, noise))
-            return losses.total, torch.stack([getattr(losses, name) for name in LOSSES])
+            losses = functional_call(self.trained, self._named(vector), (batch, noise))
+            return losses.total, torch.stack([getattr(losses, name) for name in self.LOSSES])
 
         rate, scale1, scale2 = rates.unbind()
         gradient, (_, losses) = grad_and_value(objective, has_aux=True)(vector)
@@ -242,7 +254,7 @@ class LatentFit:
             return done + 1, vector, exp_avg, exp_avg_sq, sums + losses
 
         done = torch.zeros((), dtype=torch.int64, device=noise.device)
-        start = (done, vector, exp_avg, exp_avg_sq, noise.new_zeros(len(LOSSES)))
+        start = (done, vector, exp_avg, exp_avg_sq, noise.new_zeros(len(self.LOSSES)))
         _, vector, exp_avg, exp_avg_sq, sums = while_loop(more, body, start)
         return vector, exp_avg, exp_avg_sq, sums
 
@@ -278,20 +290,27 @@ class LatentFit:
         rates = np.stack([rate, 1 / (1 - BETA1 ** (t + 1)), 1 / (1 - BETA2 ** (t + 1))], axis=1)
         return torch.from_numpy(rates.astype(np.float32)).to(self.device)
 
-    def _batch(self, generator: torch.Generator) -> Cells:
-        """Members, all or as many as a batch holds, and random genotypes."""
-        graph = self.graph
-        if len(graph) > self.recipe.batch_size:
-            graph = graph.select(torch.randint(len(graph), (self.recipe.batch_size,), generator=generator))
-        if self.recipe.random_genotypes:
-            drawn = random_tensor(self.recipe.random_genotypes, self.space, generator)
+    def _batch(self, generator: torch.Generator) -> Any:
+        """What an epoch trains on, in the form that the trained module takes."""
+        return self._joined(*self._chosen(generator))
+
+    def _chosen(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The numbers of members, all or as many as a batch holds, and random genotypes beside them."""
+        count, most = len(self.graph), self.recipe.batch_size
+        rows = torch.arange(count) if count <= most else torch.randint(count, (most,), generator=generator)
+        return rows, random_tensor(self.recipe.random_genotypes, self.space, generator)
+
+    def _joined(self, rows: Tensor, drawn: Tensor) -> Cells:
+        """Members by their numbers and random genotypes as one batch."""
+        graph = self.graph if len(rows) == len(self.graph) else self.graph.select(rows)
+        if len(drawn):
             graph = graph.join(from_tensor(drawn, self.space).to(self.device))
         return cells(graph, self.space)
 
     def _keep(self, vector: Tensor) -> None:
         self.vector = vector
         parameters = self._named(vector)
-        for name, parameter in self.net.named_parameters():
+        for name, parameter in self.trained.named_parameters():
             parameter.data = parameters[name]
 
     def _exact(self, genotypes: Tensor) -> float:

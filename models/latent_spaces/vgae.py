@@ -45,7 +45,8 @@ MAX_LOGSTD = 10.0
 class LatentRecipe:
     """All hyper-parameters of a latent space.
 
-    `encoder` is one of the paper's two. An epoch takes `batch_size` members, all if there are fewer, and
+    `encoder` is one of the paper's two. With an `accuracy_weight` the space learns its members' accuracies
+    too, as `accuracy.AccuracyFit` has it. An epoch takes `batch_size` members, all if there are fewer, and
     `random_genotypes` of the space beside them. `positions`, `incoming`, `directed` and `exclusive` are the
     additions beyond the paper; `docs/latent-space.md` says what each one does and buys.
 
@@ -68,6 +69,7 @@ class LatentRecipe:
     negative_weight: Annotated[float, Ge(0), Le(1000)] = 1.0
     edge_weight: Annotated[float, Ge(0), Le(1000)] = 0.5
     kl_weight: Annotated[float, Ge(0), Le(1000)] = 1.0
+    accuracy_weight: Annotated[float, Ge(0), Le(1000)] = 0.0
     positions: bool = False
     incoming: bool = False
     directed: bool = False
@@ -319,6 +321,10 @@ class VGAE(nn.Module):
             noise: standard normal, `[batch, nodes, latent dimension]`.
         """
         mu, logstd = self.encoder(batch)
+        return self.losses(batch, mu, logstd, noise)
+
+    def losses(self, batch: Cells, mu: Tensor, logstd: Tensor, noise: Tensor) -> Losses:
+        """The loss on a batch that is encoded already, each half `[latent dimension, cell, node, batch]`."""
         edges, scores = self.decoder(mu + self._by_cell(noise) * logstd.exp())
         recipe, space = self.recipe, self.space
         weights = batch.adjacency[:, space.targets, space.sources]

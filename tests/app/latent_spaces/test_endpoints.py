@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from models.genotypes.published import PUBLISHED
+from tests.app.generation.test_ranked import FORMS, evaluate
 from tests.conftest import ONE_DATABASE, Service
 from tests.models.genotypes.test_genotype import continuous
 
@@ -144,3 +145,29 @@ def test_a_projection_that_needs_more_points_says_so(service: Service, published
     answer = service.client.get(f"{space}/map", params={"method": "tsne"})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == "method"
+
+
+@ONE_DATABASE
+def test_a_space_learns_the_accuracies_of_its_members(service: Service, digits: str) -> None:
+    evaluate(service, digits, FORMS[:24])
+    ids = [row["id"] for row in service.get("/v1/genotypes", limit=100)["items"]]
+    overrides = {"max_epochs": 20, "random_genotypes": 8, "accuracy_weight": 1.0}
+    body = {"genotype_ids": ids, "overrides": overrides}
+    path = service.post("/v1/latent-spaces", body)["links"]["latent_space"]
+    (job,) = service.run_jobs()
+    assert job["status"] == "succeeded", job
+    assert job["result"]["evaluated_members"] == {digits: 24}
+    space = service.get(path)
+    assert space["losses"]["accuracy"] > 0
+    assert space["settings"]["accuracy_weight"] == 1.0
+    made = service.post(f"{path}/generate", {"near": {"dataset_id": digits}, "count": 2})
+    assert len(made["items"]) == 2
+
+
+@ONE_DATABASE
+def test_a_space_of_members_without_accuracies_cannot_learn_them(service: Service, digits: str) -> None:
+    evaluate(service, digits, FORMS[:7])
+    ids = [row["id"] for row in service.get("/v1/genotypes", limit=100)["items"]]
+    body = {"genotype_ids": ids, "overrides": {"accuracy_weight": 1.0}}
+    assert service.refused("/v1/latent-spaces", body) == ["overrides.accuracy_weight"]
+    assert service.run_jobs() == []

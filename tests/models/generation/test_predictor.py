@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from models.generation.agreement import agreement
 from models.generation.features import features
 from models.generation.predictor import MODELS, PredictorError, fit, normal_scores
+from models.genotypes.agreement import agreement
 from models.genotypes.genotype import random_tensor
 from models.genotypes.search_space import DARTS
 from models.genotypes.size import count_parameters
