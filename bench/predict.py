@@ -2,15 +2,15 @@
 
 On the NAS-Bench-301 sample, whose accuracies a surrogate predicted, 200 genotypes are held out; on
 NAS-Bench-201 all but the labels, with the test accuracy on CIFAR-100. Told is Spearman's rank correlation, as
-a mean over repetitions: of the predictor (`spearman`, `nas-bench-201`), of the same models on latents, and under
-`simple` of what anyone would try: ridge regression on counts of operations and on one-hot edges, and parameters
-alone. `cross_validated` is what the predictor says of itself, `inside` the share of accuracies within 1.96
-predicted deviations, `fit_ms` the median milliseconds of a fit.
+a mean over repetitions: of the predictor (`spearman`, `nas-bench-201`), of the same models on latents, and
+under `simple` of what anyone would try: ridge regression on counts of operations and on one-hot edges, and
+parameters alone. `cross_validated` is what the predictor says of itself, `inside` the share of accuracies
+within 1.96 predicted deviations, `fit_ms` the median milliseconds of a fit.
 
 Of latents, `ready_latent_spearman` is of the ready space, which knows no accuracy, and `latent_spearman` of
 spaces that were trained on the labelled genotypes with an `accuracy_weight` of 1, for 1,000 epochs; with
-`latent_exact`, the share of 500 unseen genotypes that these give back, and `latent_edits`, the edges that a step
-of 0.1 changes around the best of them, with those of `untaught` spaces of as many epochs.
+`latent_exact`, the share of 500 unseen genotypes that these give back, and `latent_edits`, the edges that a
+step of 0.1 changes around the best of them, with those of `untaught` spaces of as many epochs.
 """
 
 import argparse
@@ -18,12 +18,15 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from scipy.stats import spearmanr
+from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 from torch import Tensor
 
@@ -101,30 +104,53 @@ def measured(
 
 
 def latents(genotypes: Tensor, net: VGAE) -> Figures:
-    """The latents of genotypes, centred, of mean square 1 in all: a coordinate that varies more counts more."""
+    """The latents of genotypes, centred, of mean square 1 in all, so that what varies more counts more."""
     z = encode(net, from_tensor(genotypes, net.space)).flatten(1).double().numpy()
     return np.asarray((z - z.mean(0)) / z.var(0).sum() ** 0.5)
+
+
+def trained(
+    genotypes: Tensor, space: SearchSpace, accuracies: Figures, weight: float, seed: int
+) -> tuple[LatentFit, float]:
+    """A space of genotypes that learns their accuracies or not, and the share of unseen exact ones."""
+    recipe = replace(PRESETS["default"], max_epochs=TAUGHT_EPOCHS, early_end=False, accuracy_weight=weight)
+    graph, cpu = from_tensor(genotypes, space), torch.device("cpu")
+    training = LatentFit(graph, space, recipe, seed, cpu)
+    if weight:
+        told = learnt(graph, space, [torch.from_numpy(accuracies)])
+        training = AccuracyFit(graph, space, recipe, seed, cpu, *told)
+    while not training.done:
+        report = training.run(lambda: None)
+    return training, report.random_exact
+
+
+def picture(genotypes: Tensor, space: SearchSpace, truth: Figures, path: Path, count: int = 100) -> None:
+    """The maps of two spaces of the same members, one of which learnt their accuracies: all, by accuracy."""
+    order = np.random.default_rng(0).permutation(len(truth))
+    labelled = order[HELD : HELD + count]
+    drawn = Figure(figsize=(11, 4.6), layout="constrained")
+    for axes, weight in zip(drawn.subplots(1, 2), (0.0, 1.0), strict=True):
+        training, _ = trained(genotypes[labelled], space, truth[labelled], weight, 0)
+        table = latents(genotypes, training.net)
+        places = PCA(2).fit(table[labelled]).transform(table)
+        shown = axes.scatter(*places.T, c=truth, s=8, cmap="viridis", vmin=92, vmax=94.3, rasterized=True)
+        axes.scatter(*places[labelled].T, facecolors="none", edgecolors="black", s=22, linewidths=0.5)
+        axes.set(title=f"accuracy_weight {weight:g}", xlabel="first axis", ylabel="second axis")
+    drawn.colorbar(shown, ax=drawn.axes, label="CIFAR-10, percent, as the surrogate says")
+    drawn.savefig(path, metadata={"Date": None})
 
 
 def taught(
     genotypes: Tensor, space: SearchSpace, truth: Figures, weight: float, repetitions: int
 ) -> dict[str, dict[str, float]]:
     """The figures of spaces that learn the accuracies of the labelled genotypes, by the number of labels."""
-    recipe = replace(PRESETS["default"], max_epochs=TAUGHT_EPOCHS, early_end=False, accuracy_weight=weight)
     figures = {}
     for count in LABELS[space.name]:
         rows = []
         for seed in range(repetitions):
             order = np.random.default_rng(seed).permutation(len(truth))
             held, labelled = order[:HELD], order[HELD : HELD + count]
-            graph, values = from_tensor(genotypes[labelled], space), torch.from_numpy(truth[labelled])
-            training = LatentFit(graph, space, recipe, seed, torch.device("cpu"))
-            if weight:
-                training = AccuracyFit(
-                    graph, space, recipe, seed, torch.device("cpu"), *learnt(graph, space, [values])
-                )
-            while not training.done:
-                report = training.run(lambda: None)
+            training, exact = trained(genotypes[labelled], space, truth[labelled], weight, seed)
             table = with_sizes(latents(genotypes, training.net))
             scores, _ = predictor(table, truth)(labelled, held)
             best = genotypes[labelled[truth[labelled].argmax()]][None]
@@ -132,7 +158,7 @@ def taught(
             rows.append(
                 {
                     "spearman": float(spearmanr(scores, truth[held]).statistic),
-                    "exact": report.random_exact,
+                    "exact": exact,
                     "edits": float(edits(near_best, best.expand_as(near_best), space).double().mean()),
                 }
             )
@@ -168,16 +194,21 @@ def main() -> None:
     """Prints the figures of both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=REPETITIONS)
-    repetitions = parser.parse_args().repetitions
+    parser.add_argument(
+        "--picture", type=Path, help="A file for the maps of two spaces, one of which learnt."
+    )
+    arguments = parser.parse_args()
+    repetitions = arguments.repetitions
     torch.set_num_threads(1)
     folder = get_settings().data_root / "benchmarks"
     print(f"seeds 0 to {repetitions - 1}")
     figures: dict[str, Any] = {}
     table = whole(folder, NAS_BENCH_201)
-    genotypes, truth = surrogate(folder)
-    sample = genotypes, DARTS, truth
+    sample = surrogate(folder)
+    if arguments.picture is not None:
+        picture(sample[0], DARTS, sample[1], arguments.picture)
     for space, genotypes, truth, held in (
-        (DARTS, genotypes, truth, HELD),
+        (DARTS, *sample, HELD),
         (NAS_BENCH_201, table.genotypes, table.accuracies["cifar100"], None),
     ):
         figures[space.name] = {
@@ -185,7 +216,7 @@ def main() -> None:
             for name, rank in ways(genotypes, space, truth).items()
         }
     darts, other = figures["darts"], figures["nas-bench-201"]
-    learning, plain = (taught(*sample, weight, TAUGHT) for weight in (1.0, 0.0))
+    learning, plain = (taught(sample[0], DARTS, sample[1], weight, TAUGHT) for weight in (1.0, 0.0))
     told = {
         "spearman": spearman(darts["predictor"]),
         "latent_spearman": {labels: found["spearman"] for labels, found in learning.items()},
