@@ -95,6 +95,13 @@ def darts(row: dict[str, str]) -> Genotype:
     return from_dict(cells, DARTS)
 
 
+def columns(folder: Path, name: str) -> dict[str, Figures]:
+    """The columns of numbers of a table, by their names."""
+    with (folder / f"{name}.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {key: np.array([float(row[key]) for row in rows]) for key in rows[0] if key != "arch"}
+
+
 def whole(folder: Path, space: SearchSpace) -> Table:
     """The table that holds all of a search space."""
     return read(folder, space.name, space, lambda row: from_text(row["arch"], space))

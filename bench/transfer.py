@@ -68,12 +68,12 @@ def _mutated(genotype: Tensor, space: SearchSpace, rng: np.random.Generator) -> 
     while True:
         changed = genotype.clone()
         for _ in range(rng.integers(1, 3)):
-            _edit(changed, space, rng)
+            edit(changed, space, rng)
         if not torch.equal(changed, genotype):
             return changed
 
 
-def _edit(genotype: Tensor, space: SearchSpace, rng: np.random.Generator) -> None:
+def edit(genotype: Tensor, space: SearchSpace, rng: np.random.Generator) -> None:
     """Changes one edge of a genotype in place, by its operation or by its predecessor, equally likely."""
     cell, edge = rng.integers(len(space.cells)), rng.integers(len(space.kept))
     operation, predecessor = genotype[cell, edge].tolist()

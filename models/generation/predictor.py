@@ -95,45 +95,8 @@ class Predictor:
         return np.clip(found, 0, 100)
 
 
-def fit(features: Figures, accuracies: Figures) -> Predictor:
-    """The model of the smallest error in leave-one-out cross-validation, fitted to all that is known.
-
-    Each model is tried with sizes and without: where size tells much it does so from few labels, but what it
-    tells is the first thing that differs on another data set.
-
-    Args:
-        features: `[genotypes, columns]`, as `features.features` makes them.
-        accuracies: `[genotypes]`, in percent.
-
-    Raises:
-        PredictorError: there are fewer than 8 genotypes, or all have one accuracy.
-    """
-    if len(accuracies) < FEWEST:
-        raise PredictorError(f"{len(accuracies)} genotypes were evaluated; an order takes {FEWEST}")
-    if len(np.unique(accuracies)) < 2:
-        raise PredictorError(f"all {len(accuracies)} evaluated genotypes have one accuracy")
-    scores = normal_scores(accuracies)
-    found = [_left_out(name, sized, features, scores) for name in MODELS for sized in (True, False)]
-    best = min(found, key=lambda one: one.error)
-    agreed = agreement(best.scores, accuracies)
-    if agreed is None:
-        raise PredictorError("what is known of the evaluated genotypes is the same of all")
-    widening = float(np.sqrt(np.mean(((scores - best.scores) / best.deviation) ** 2)))
-    return Predictor(best.name, best.sized, best.model, agreed, widening, np.sort(accuracies))
-
-
-def _taken(features: Figures, sized: bool) -> Figures:
-    """The columns that a model takes."""
-    return features if sized else features[:, :-SIZES]
-
-
-def normal_scores(values: Figures) -> Figures:
-    """The values by their ranks alone, standard normal: the quantile of each rank's middle."""
-    return np.asarray(norm.ppf((rankdata(values) - 0.5) / len(values)), dtype=np.float64)
-
-
 @dataclass(frozen=True)
-class _LeftOut:
+class LeftOut:
     """A fitted model with what it says of each genotype when that one is left out.
 
     Args:
@@ -152,10 +115,62 @@ class _LeftOut:
     deviation: Figures
     error: float
 
+    def predict(self, features: Figures) -> tuple[Figures, Figures]:
+        """The scores of genotypes with these features, and the deviations of what is not noise."""
+        scores, deviation = self.model.predict(_taken(features, self.sized), return_std=True)
+        return scores, deviation
 
-def _left_out(name: str, sized: bool, features: Figures, scores: Figures) -> _LeftOut:
+
+def fit(features: Figures, accuracies: Figures) -> Predictor:
+    """The model of the smallest error in leave-one-out cross-validation, fitted to all that is known.
+
+    Each model is tried with sizes and without: where size tells much it does so from few labels, but what it
+    tells is the first thing that differs on another data set.
+
+    Args:
+        features: `[genotypes, columns]`, as `features.features` makes them.
+        accuracies: `[genotypes]`, in percent.
+
+    Raises:
+        PredictorError: there are fewer than 8 genotypes, or all have one accuracy.
+    """
+    if len(accuracies) < FEWEST:
+        raise PredictorError(f"{len(accuracies)} genotypes were evaluated; an order takes {FEWEST}")
+    if len(np.unique(accuracies)) < 2:
+        raise PredictorError(f"all {len(accuracies)} evaluated genotypes have one accuracy")
+    scores = normal_scores(accuracies)
+    best = select(features, scores)
+    agreed = agreement(best.scores, accuracies)
+    if agreed is None:
+        raise PredictorError("what is known of the evaluated genotypes is the same of all")
+    widening = float(np.sqrt(np.mean(((scores - best.scores) / best.deviation) ** 2)))
+    return Predictor(best.name, best.sized, best.model, agreed, widening, np.sort(accuracies))
+
+
+def select(features: Figures, scores: Figures) -> LeftOut:
+    """The model of the smallest error in leave-one-out cross-validation, of any number of genotypes.
+
+    Args:
+        features: `[genotypes, columns]`, sizes last.
+        scores: `[genotypes]`, as `normal_scores` makes them.
+    """
+    found = [_left_out(name, sized, features, scores) for name in MODELS for sized in (True, False)]
+    return min(found, key=lambda one: one.error)
+
+
+def _taken(features: Figures, sized: bool) -> Figures:
+    """The columns that a model takes."""
+    return features if sized else features[:, :-SIZES]
+
+
+def normal_scores(values: Figures) -> Figures:
+    """The values by their ranks alone, standard normal: the quantile of each rank's middle."""
+    return np.asarray(norm.ppf((rankdata(values) - 0.5) / len(values)), dtype=np.float64)
+
+
+def _left_out(name: str, sized: bool, features: Figures, scores: Figures) -> LeftOut:
     """Leave-one-out cross-validation at once (Rasmussen, Williams, 2006, equation 5.12)."""
     model = clone(MODELS[name]).fit(_taken(features, sized), scores)
     precision = np.diag(cho_solve((model.L_, True), np.eye(len(scores))))
     held = scores - model.alpha_ / precision
-    return _LeftOut(name, sized, model, held, precision**-0.5, float(np.mean((scores - held) ** 2)))
+    return LeftOut(name, sized, model, held, precision**-0.5, float(np.mean((scores - held) ** 2)))

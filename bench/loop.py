@@ -1,0 +1,136 @@
+"""The closed loop on NAS-Bench-201, where a training is a look-up: what to train next, and what it comes to.
+
+Ways: `random`, architectures drawn at random; `evolution`, regularised evolution (Real et al., 2019; a
+population of ten, tournaments of five); and `ours`, `models.generation.campaign`, which chooses among 2,000
+random architectures and what a hundred draws near each of the best three give. A way sees validation
+accuracies; told is the test accuracy of its best by validation after so many trainings, as a mean over seeds.
+
+`scratch` starts from nothing, `cifar10_known` with 50 architectures known on CIFAR-10: ours takes them as a
+source, evolution begins with the best ten of them, and random search cannot use them. `found` is the share of
+seeds in which ours has the best of the whole table by validation, after all its trainings.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from app.settings import get_settings
+from bench.tables import Figures, Table, columns, whole
+from bench.transfer import edit, neighbours
+from models.generation.campaign import Source, propose
+from models.generation.generate import pack
+from models.genotypes.genotype import random_tensor
+from models.genotypes.search_space import NAS_BENCH_201
+from models.latent_spaces import ready
+
+TARGETS = {"cifar100": "cifar100", "imagenet16-120": "imagenet16"}
+TRAININGS, SEEDS, KNOWN, BEST = (5, 10, 20, 50, 100), 20, 50, 3
+POPULATION, TOURNAMENT, RANDOM = 10, 5, 2_000
+
+Known = tuple[Tensor, Figures] | None
+"""Architectures with their accuracies on CIFAR-10."""
+
+Way = Callable[[Table, Figures, Known, int], Iterator[int]]
+"""Gives rows of a table to train, one after the other, from validation, what is known, and a seed."""
+
+
+def rows_of(table: Table, genotypes: Tensor) -> Figures:
+    """The rows of genotypes in a table that holds all of their space."""
+    keys = pack(table.genotypes, table.space)[:, 0]
+    order = np.argsort(keys)
+    return order[np.searchsorted(keys[order], pack(genotypes, table.space)[:, 0])]
+
+
+def at_random(table: Table, valid: Figures, known: Known, seed: int) -> Iterator[int]:
+    """Every architecture once, in a random order."""
+    yield from np.random.default_rng(seed).permutation(len(valid)).tolist()
+
+
+def evolution(table: Table, valid: Figures, known: Known, seed: int) -> Iterator[int]:
+    """Regularised evolution: the oldest dies, the best of a tournament has a child with one edit."""
+    rng = np.random.default_rng(seed)
+    first = rng.permutation(len(valid))[:POPULATION]
+    if known is not None:
+        first = rows_of(table, known[0][known[1].argsort()[::-1].copy()][:POPULATION])
+    population = list(map(int, first))
+    yield from population
+    while True:
+        parent = max(rng.choice(population, TOURNAMENT, replace=False), key=lambda row: valid[row])
+        child = table.genotypes[int(parent)].clone()
+        edit(child, table.space, rng)
+        population = [*population[1:], int(rows_of(table, child[None])[0])]
+        yield population[-1]
+
+
+def ours(table: Table, valid: Figures, known: Known, seed: int) -> Iterator[int]:
+    """The campaign's choice, one training at a time."""
+    space, net = table.space, ready.load(table.space)
+    source = None if known is None else Source.of(*known, space)
+    generator = torch.Generator().manual_seed(seed)
+    tried: list[int] = []
+    while True:
+        drawn = [random_tensor(RANDOM, space, generator)]
+        for row in sorted(tried, key=lambda row: -valid[row])[:BEST]:
+            best = table.genotypes[row][None]
+            drawn.append(neighbours(net, table.genotypes[tried], best, seed + len(tried), unique=False))
+        pool = torch.cat(drawn)
+        chosen = propose(table.genotypes[tried], valid[tried], pool, space, source)
+        if chosen is not None:
+            tried.append(int(rows_of(table, pool[chosen][None])[0]))
+            yield tried[-1]
+
+
+WAYS: dict[str, Way] = {"random": at_random, "evolution": evolution, "ours": ours}
+
+
+def replay(
+    way: Way, table: Table, valid: Figures, test: Figures, known: Known, seed: int
+) -> tuple[list[float], bool]:
+    """The test accuracy of the best by validation after so many trainings; whether it is the table's best."""
+    trained = list(islice(way(table, valid, known, seed), TRAININGS[-1]))
+    best = [max(trained[:count], key=lambda row: valid[row]) for count in TRAININGS]
+    return [float(test[row]) for row in best], bool(valid[best[-1]] == valid.max())
+
+
+def main() -> None:
+    """Prints the figures of both targets."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    seeds = range(parser.parse_args().seeds)
+    torch.set_num_threads(1)
+    folder = get_settings().data_root / "benchmarks"
+    table = whole(folder, NAS_BENCH_201)
+    measured = columns(folder, "nas-bench-201")
+    source = measured["cifar10_valid"]
+    print(f"seeds 0 to {len(seeds) - 1}")
+    figures: dict[str, Any] = {}
+    for target, name in TARGETS.items():
+        valid, test = measured[f"{name}_valid"], measured[f"{name}_test"]
+        figures[target] = {"best_by_validation": round(float(test[valid.argmax()]), 2)}
+        for start in ("scratch", "cifar10_known"):
+            figures[target][start] = {}
+            for label, way in WAYS.items():
+                runs = []
+                for seed in seeds:
+                    rows = np.random.default_rng([seed, KNOWN]).choice(len(valid), KNOWN, replace=False)
+                    known = None if start == "scratch" else (table.genotypes[rows], source[rows])
+                    runs.append(replay(way, table, valid, test, known, seed))
+                reached = np.mean([accuracies for accuracies, _ in runs], axis=0)
+                figures[target][start][label] = {
+                    str(count): round(float(mean), 2) for count, mean in zip(TRAININGS, reached, strict=True)
+                }
+                if way is ours:
+                    found = float(np.mean([whole_best for _, whole_best in runs]))
+                    figures[target][start]["found"] = round(found, 3)
+                print(target, start, label, figures[target][start][label], flush=True)
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""What to train next: the closed loop of predicting, training and predicting again."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.stats import norm
+from torch import Tensor
+
+from models.generation.features import REFERENCE, Figures, features
+from models.generation.predictor import Predictor, fit, normal_scores, select
+from models.genotypes.genotype import random_tensor
+from models.genotypes.paths import live
+from models.genotypes.search_space import SearchSpace
+
+FIRST = 4
+"""Trainings from which on a model of accuracy is fitted to them."""
+
+FORGOTTEN = 32
+"""Trainings from which on what is known of another data set has no part any more."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is known of another data set, as one more feature of a genotype.
+
+    Args:
+        predictor: of the accuracies there.
+        mean, deviation: of its scores over random genotypes of the search space.
+    """
+
+    predictor: Predictor
+    mean: float
+    deviation: float
+
+    @classmethod
+    def of(cls, genotypes: Tensor, accuracies: Figures, space: SearchSpace) -> "Source":
+        """The source of evaluated genotypes, in the form of `genotype.to_tensor`; accuracies in percent.
+
+        Raises:
+            PredictorError: there are too few.
+        """
+        predictor = fit(features(genotypes, space), accuracies)
+        reference = random_tensor(REFERENCE, space, torch.Generator().manual_seed(0))
+        scores = predictor.predict(features(reference, space)).scores
+        return cls(predictor, float(scores.mean()), float(scores.std()))
+
+    def scores(self, table: Figures) -> Figures:
+        """The scores of genotypes with these features, standard over random ones, `[genotypes]`."""
+        return (self.predictor.predict(table).scores - self.mean) / self.deviation
+
+
+def propose(
+    tried: Tensor, accuracies: Figures, pool: Tensor, space: SearchSpace, source: Source | None = None
+) -> int | None:
+    """The genotype of a pool to train next: the one of the largest expected improvement (Jones et al., 1998).
+
+    While nothing is known it is the one that the source has first; without a source the largest, and after it
+    those that are least like any other. A model is fitted to the ranks of what was trained; what the source
+    says is a feature of it where that lowers its error, and none any more from 32 trainings on, so that it
+    stops helping before it hurts. Genotypes that are in training count as if they came out as predicted, so
+    that several workers train different ones.
+
+    Args:
+        tried: genotypes that were trained or are in training, in the form of `genotype.to_tensor`.
+        accuracies: in percent, of the first of these, the trained ones.
+        pool: what to choose from.
+        space: the search space.
+        source: what is known of another data set.
+
+    Returns:
+        its number in the pool; `None` where the pool has no network that was not tried.
+    """
+    new = ~_among(live(pool, space), live(tried, space))
+    if not new.any():
+        return None
+    table, known = features(pool, space), features(tried, space)
+    if len(accuracies) < FIRST or len(np.unique(accuracies)) < 2:
+        values = table[:, -2] if source is None else source.scores(table)
+        if source is None and len(tried):
+            values = np.linalg.norm(table[:, None] - known[None], axis=2).min(1)
+    else:
+        values = _improvement(known, accuracies, table, source)
+    return int(np.where(new, values, -np.inf).argmax())
+
+
+def _improvement(known: Figures, accuracies: Figures, table: Figures, source: Source | None) -> Figures:
+    """The expected improvement of genotypes over the best that was trained, in normal scores."""
+    if source is not None and len(accuracies) < FORGOTTEN:
+        told = [np.concatenate([source.scores(part)[:, None], part], axis=1) for part in (known, table)]
+        choices = [(known, table), (told[0], told[1])]
+    else:
+        choices = [(known, table)]
+    count, scores = len(accuracies), normal_scores(accuracies)
+    fitted = [(select(ours[:count], scores), ours, theirs) for ours, theirs in choices]
+    model, ours, theirs = min(fitted, key=lambda one: one[0].error)
+    if len(ours) > count:  # in training
+        believed = np.concatenate([scores, model.predict(ours[count:])[0]])
+        model = select(ours, believed)
+    mean, deviation = model.predict(theirs)
+    gain = mean - scores.max()
+    away = gain / deviation.clip(min=1e-9)
+    return np.asarray(gain * norm.cdf(away) + deviation * norm.pdf(away))
+
+
+def _among(genotypes: Tensor, others: Tensor) -> Figures:
+    """Which genotypes are among others."""
+    rows = torch.cat([others, genotypes]).flatten(1)
+    _, same = torch.unique(rows, dim=0, return_inverse=True)
+    return torch.isin(same[len(others) :], same[: len(others)]).numpy()

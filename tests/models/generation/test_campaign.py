@@ -1,0 +1,102 @@
+"""What to train next: nothing twice, better than at random, and a source that helps and does not hurt."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from models.generation.campaign import FORGOTTEN, Source, propose
+from models.generation.predictor import PredictorError
+from models.genotypes.genotype import random_tensor, to_tensor
+from models.genotypes.search_space import DARTS, NAS_BENCH_201, SearchSpace
+from models.genotypes.size import count_parameters
+from models.genotypes.text import from_text
+
+Figures = np.ndarray[tuple[int], np.dtype[np.float64]]
+NONE = torch.empty(0, 2, 8, 2, dtype=torch.int64)
+
+
+def truth(genotypes: Tensor) -> Figures:
+    """Percent: by separable convolutions of the normal cell, and how few of them skip."""
+    operation = genotypes[:, 0, :, 0]
+    separable = (operation == DARTS.operation("sep_conv_3x3")).sum(1)
+    skips = (operation == DARTS.operation("skip_connect")).sum(1)
+    return np.asarray((85 + 2 * separable - skips).double().numpy())
+
+
+def some(count: int, seed: int, space: SearchSpace = DARTS) -> Tensor:
+    return random_tensor(count, space, torch.Generator().manual_seed(seed))
+
+
+def campaign(trainings: int, seed: int, source: Source | None = None) -> Figures:
+    """The accuracies of trainings, one after the other."""
+    tried = NONE
+    for step in range(trainings):
+        pool = some(200, 1_000 * seed + step)
+        chosen = propose(tried, truth(tried), pool, DARTS, source)
+        assert chosen is not None
+        tried = torch.cat([tried, pool[chosen][None]])
+    return truth(tried)
+
+
+def test_the_first_is_the_largest_and_the_next_are_unlike_it() -> None:
+    pool = some(300, 0)
+    first = propose(NONE, np.empty(0), pool, DARTS)
+    assert first == int(count_parameters(pool, DARTS).argmax())
+    tried = pool[first][None]
+    second = propose(tried, truth(tried), pool, DARTS)
+    assert second is not None
+    assert int((pool[second] == pool[first]).all(-1).sum()) < 6  # of 16 edges
+
+
+def test_what_is_chosen_is_better_than_what_is_drawn() -> None:
+    for seed in range(3):
+        accuracies = campaign(20, seed)
+        drawn = truth(some(20, 77 + seed))
+        assert accuracies.max() >= drawn.max()
+        assert accuracies[8:].mean() > drawn.mean() + 2
+
+
+def test_a_source_helps_from_the_first_training_on() -> None:
+    known = some(60, 5)
+    source = Source.of(known, truth(known), DARTS)
+    for seed in range(3):
+        taught = campaign(3, seed, source)
+        assert taught.mean() > truth(some(60, 99)).mean() + 3
+
+
+def test_a_source_that_is_wrong_is_left_behind() -> None:
+    known = some(60, 5)
+    source = Source.of(known, 100 - truth(known), DARTS)
+    accuracies = campaign(20, 1, source)
+    assert accuracies[:3].max() < accuracies[10:].mean()
+    assert accuracies[10:].mean() > truth(some(60, 99)).mean() + 1
+    more = some(FORGOTTEN, 6)
+    pool = some(100, 7)
+    alone = propose(more, truth(more), pool, DARTS)
+    assert propose(more, truth(more), pool, DARTS, source) == alone
+
+
+def test_nothing_is_proposed_twice_in_any_form() -> None:
+    # in the first two (0, 1) is entered and never left: they are one network
+    genotypes = to_tensor([from_text(text, NAS_BENCH_201) for text in ("212111", "312111")], NAS_BENCH_201)
+    assert propose(genotypes[:1], np.array([50.0]), genotypes, NAS_BENCH_201) is None
+    other = torch.cat([genotypes, some(1, 1, NAS_BENCH_201)])
+    assert propose(genotypes[:1], np.array([50.0]), other, NAS_BENCH_201) == 2
+
+
+def test_what_is_in_training_turns_the_next_worker_elsewhere() -> None:
+    tried, pool = some(12, 3), some(300, 4)
+    first = propose(tried, truth(tried), pool, DARTS)
+    assert first is not None
+    waiting = torch.cat([tried, pool[first][None]])
+    second = propose(waiting, truth(tried), pool, DARTS)
+    assert second is not None
+    assert second != first
+
+
+def test_equal_accuracies_are_no_reason_to_stop() -> None:
+    tried = some(6, 3)
+    assert propose(tried, np.full(6, 10.0), some(50, 4), DARTS) is not None
+    with pytest.raises(PredictorError):
+        Source.of(tried, np.full(6, 10.0), DARTS)
