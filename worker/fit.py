@@ -78,8 +78,6 @@ def learnt(graph: Graph, space: SearchSpace, accuracies: list[Tensor]) -> tuple[
 
     def teacher(genotypes: Tensor) -> Tensor:
         told = torch.full((len(genotypes), len(predictors)), torch.nan)
-        if not len(genotypes):
-            return told
         theirs = features(genotypes, space)
         for column, predictor in enumerate(predictors):
             if predictor is not None:

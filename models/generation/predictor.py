@@ -68,7 +68,9 @@ class Predictor:
     accuracies: Figures
 
     def predict(self, features: Figures) -> Prediction:
-        """The accuracies of genotypes with these features, `[genotypes, columns]`."""
+        """The accuracies of genotypes with these features, `[genotypes, columns]`; there may be none."""
+        if not len(features):
+            return Prediction(np.empty(0), np.empty(0), np.empty(0))
         scores, deviation = self.model.predict(_taken(features, self.sized), return_std=True)
         half = self.widening * np.sqrt(deviation**2 + self.model.alpha)  # what is measured is noisy too
         low, mean, high = (self._percent(score) for score in (scores - half, scores, scores + half))

@@ -94,6 +94,15 @@ def test_the_best_as_they_are_need_not_lie_apart(service: Service, digits: str) 
 
 
 @ONE_DATABASE
+def test_of_nothing_within_the_limits_nothing_is_ranked(service: Service, digits: str) -> None:
+    evaluate(service, digits)
+    for by in ("accuracy", "parameters"):
+        none = drawn(service, digits, gamma=0, rank={"by": by}, constraints={"edits": {"min": 1}})
+        assert (none["items"], none["ranked"]["drawn"]) == ([], 0)
+        assert none["note"].startswith("only 0 of 10 found")
+
+
+@ONE_DATABASE
 def test_sizes_order_architectures_either_way(service: Service, published: list[str]) -> None:
     near = {"near": {"genotype_id": published[0]}, "gamma": 0.2, "count": 5}
     for by in ("parameters", "macs"):
