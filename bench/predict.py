@@ -125,19 +125,29 @@ def trained(
 
 
 def picture(genotypes: Tensor, space: SearchSpace, truth: Figures, path: Path, count: int = 100) -> None:
-    """The maps of two spaces of the same members, one of which learnt their accuracies: all, by accuracy."""
+    """Two spaces of the same members, one of which learnt their accuracies: all genotypes, by accuracy.
+
+    Across is the direction that the members' accuracies tell, upwards the first principal axis.
+    """
     order = np.random.default_rng(0).permutation(len(truth))
     labelled = order[HELD : HELD + count]
     drawn = Figure(figsize=(11, 4.6), layout="constrained")
     for axes, weight in zip(drawn.subplots(1, 2), (0.0, 1.0), strict=True):
         training, _ = trained(genotypes[labelled], space, truth[labelled], weight, 0)
         table = latents(genotypes, training.net)
-        places = PCA(2).fit(table[labelled]).transform(table)
-        shown = axes.scatter(*places.T, c=truth, s=8, cmap="viridis", vmin=92, vmax=94.3, rasterized=True)
-        axes.scatter(*places[labelled].T, facecolors="none", edgecolors="black", s=22, linewidths=0.5)
-        axes.set(title=f"accuracy_weight {weight:g}", xlabel="first axis", ylabel="second axis")
+        across, _ = predictor(with_sizes(table), truth)(labelled, np.arange(len(truth)))
+        upwards = PCA(1).fit(table[labelled]).transform(table)[:, 0]
+        shown = axes.scatter(
+            across, upwards, c=truth, s=8, cmap="viridis", vmin=92, vmax=94.3, rasterized=True
+        )
+        axes.scatter(
+            across[labelled], upwards[labelled], facecolors="none", edgecolors="black", s=22, linewidths=0.5
+        )
+        axes.set(
+            title=f"accuracy_weight {weight:g}", xlabel="told by the members", ylabel="first principal axis"
+        )
     drawn.colorbar(shown, ax=drawn.axes, label="CIFAR-10, percent, as the surrogate says")
-    drawn.savefig(path, metadata={"Date": None})
+    drawn.savefig(path, dpi=80, metadata={"Date": None})
 
 
 def taught(
