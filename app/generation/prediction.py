@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from threading import Lock
 
 import torch
@@ -9,6 +10,7 @@ from sqlalchemy.orm import Session
 from torch import Tensor
 
 from app.datasets import service as datasets
+from app.datasets.tables import Dataset
 from app.generation.schemas import AgreementOut, RankedOut, RankIn, StartOut
 from app.genotypes import ranking
 from app.problems import InvalidRequest
@@ -23,11 +25,11 @@ MOST_LABELS = 1_000
 """Evaluated genotypes to which a predictor is fitted; of more, so many, evenly over their accuracies."""
 
 KEPT = 32
-"""The number of predictors that are held in memory, the last used ones."""
+"""The number of data sets of which what is known is held in memory, the last used ones."""
 
 Key = tuple[str, str, int, str | None]
 
-_fitted: dict[Key, Predictor] = {}  # the last used last
+_held: dict[Key, "Known"] = {}  # the last used last
 _lock = Lock()
 
 
@@ -36,20 +38,30 @@ class Known:
     """What is known of the accuracies on a data set.
 
     Args:
-        key: differs when the evaluations do.
-        name: the data set's.
+        space: the search space of the genotypes.
+        dataset_id, name: the data set's.
         recipes: of the evaluations.
         genotypes: in the form of `genotype.to_tensor`.
         accuracies: of them, in percent.
         total: genotypes that were evaluated.
     """
 
-    key: Key
+    space: SearchSpace
+    dataset_id: str
     name: str
     recipes: Sequence[str | None]
     genotypes: Tensor
     accuracies: Tensor
     total: int
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The predictor that is fitted to it.
+
+        Raises:
+            PredictorError: too little is known.
+        """
+        return fit(features(self.genotypes, self.space), self.accuracies.numpy())
 
 
 @dataclass(frozen=True)
@@ -125,14 +137,14 @@ def order(space: SearchSpace, rank: RankIn, shape: NetworkShape, among: Sequence
     refused = []
     for found in among:
         try:
-            predictor = _predictor(space, found)
+            predictor = found.predictor
             predictor.require_order()
         except PredictorError as error:
-            refused.append(f"{found.name!r} tells no order by accuracy: {error}{_by_size(space, found)}")
+            refused.append(f"{found.name!r} tells no order by accuracy: {error}{_by_size(found)}")
             continue
         shown = RankedOut(
             by="accuracy",
-            dataset_id=found.key[1],
+            dataset_id=found.dataset_id,
             model=predictor.name if predictor.sized else f"{predictor.name} without sizes",
             agreement=AgreementOut(**asdict(predictor.agreement)),
         )
@@ -142,15 +154,28 @@ def order(space: SearchSpace, rank: RankIn, shape: NetworkShape, among: Sequence
 
 
 def _known(session: Session, space: SearchSpace, dataset_id: str) -> Known:
+    """What is known of a data set; read anew only where its evaluations changed since."""
     dataset = datasets.get(session, dataset_id, "rank.dataset_id")
-    labels = ranking.labels(session, space.name, dataset_id)
+    # read first: what is written between this and the labels is then read again, not missed
+    key = (space.name, dataset_id, *ranking.version(session, dataset_id))
+    with _lock:
+        found = _held.pop(key, None)
+    found = found or _read(session, space, dataset)
+    with _lock:
+        _held[key] = found
+        while len(_held) > KEPT:
+            del _held[next(iter(_held))]
+    return found
+
+
+def _read(session: Session, space: SearchSpace, dataset: Dataset) -> Known:
+    labels = ranking.labels(session, space.name, dataset.id)
     taken = _evenly(sorted(labels, key=lambda label: (label.accuracy, label.genotype_id)))
     forms = ranking.forms(session, [label.genotype_id for label in taken])
     genotypes = to_tensor([from_dict(forms[label.genotype_id], space) for label in taken], space)
-    recipes = ranking.recipes(session, space.name, dataset_id)
+    recipes = ranking.recipes(session, space.name, dataset.id)
     accuracies = torch.tensor([label.accuracy for label in taken], dtype=torch.float64)
-    key = (space.name, dataset_id, *ranking.version(session, dataset_id))
-    return Known(key, dataset.name, recipes, genotypes, accuracies, len(labels))
+    return Known(space, dataset.id, dataset.name, recipes, genotypes, accuracies, len(labels))
 
 
 def _evenly(labels: list[ranking.Label]) -> list[ranking.Label]:
@@ -161,21 +186,11 @@ def _evenly(labels: list[ranking.Label]) -> list[ranking.Label]:
     return [labels[place] for place in places.tolist()]
 
 
-def _predictor(space: SearchSpace, found: Known) -> Predictor:
-    with _lock:
-        predictor = _fitted.pop(found.key, None)
-    if predictor is None:
-        predictor = fit(features(found.genotypes, space), found.accuracies.numpy())
-    with _lock:
-        _fitted[found.key] = predictor
-        while len(_fitted) > KEPT:
-            del _fitted[next(iter(_fitted))]
-    return predictor
-
-
-def _by_size(space: SearchSpace, found: Known) -> str:
+def _by_size(found: Known) -> str:
     """How far size alone ranks what is known, where enough is."""
-    sizes = agreement(count_parameters(found.genotypes, space).double().numpy(), found.accuracies.numpy())
+    sizes = agreement(
+        count_parameters(found.genotypes, found.space).double().numpy(), found.accuracies.numpy()
+    )
     if sizes is None:
         return ""
     return f" (parameters by {sizes.spearman:.2f}, {sizes.low:.2f} to {sizes.high:.2f})"
