@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from app import openapi, problems
 from app import tables as tables  # so that the metadata knows every table
 from app.artifacts import Artifacts
+from app.campaigns.endpoints import router as campaigns
 from app.database import Database, SchemaError
 from app.datasets.endpoints import router as datasets
 from app.dependencies import DatabaseIn, SettingsIn
@@ -40,6 +41,7 @@ ROUTERS = (
     generation,
     trainings,
     experiments,
+    campaigns,
     jobs,
 )
 

@@ -5,6 +5,7 @@ so that the metadata knows all tables whatever else the process has imported.
 """
 
 from app import idempotency
+from app.campaigns import tables as campaigns
 from app.datasets import tables as datasets
 from app.evaluations import tables as evaluations
 from app.experiments import tables as experiments
@@ -16,6 +17,7 @@ from app.searches import tables as searches
 from app.trainings import tables as trainings
 
 MODULES = (
+    campaigns,
     datasets,
     evaluations,
     experiments,

@@ -82,7 +82,7 @@ def ours(table: Table, valid: Figures, known: Known, seed: int) -> Iterator[int]
         pool = torch.cat(drawn)
         chosen = propose(table.genotypes[tried], valid[tried], pool, space, source)
         if chosen is not None:
-            tried.append(int(rows_of(table, pool[chosen][None])[0]))
+            tried.append(int(rows_of(table, pool[chosen.number][None])[0]))
             yield tried[-1]
 
 

@@ -23,7 +23,7 @@ from app.jobs import queue, workers
 from app.jobs import service as jobs
 from app.jobs.tables import JobKind
 from app.settings import Settings, get_settings
-from worker import distances, export, fit, memory, search, train
+from worker import distances, export, fit, memory, round, search, train
 from worker.runner import Kind, execute
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ KINDS: dict[JobKind, Kind] = {
     JobKind.TRAIN: train.run,
     JobKind.EXPORT: export.run,
     JobKind.DISTANCES: distances.run,
+    JobKind.ROUND: round.run,
 }
 
 RESENT_AT_ONCE = 20

@@ -290,6 +290,10 @@ def execute(
     began = time.monotonic()
     with run.heartbeat(), restored():
         _run_to_its_end(run, kinds[job.kind])
+    with database.session(reads_only=True) as session:
+        added = jobs.added(session, job_id)
+    for part in added:  # at once; what is sent twice is run once
+        queue.send(settings.broker_url, part)
     logger.info("job %s (%s) ends after %.1f s", job_id, job.kind, time.monotonic() - began)
 
 

@@ -44,7 +44,8 @@ class EvaluationOut(BaseModel):
     reference: str | None = Field(description="A network of torchvision's, where there is no genotype.")
     dataset_id: str
     kind: EvaluationKind = Field(
-        description="`trained` here, `reported` by someone else, or `search`: the supernet's own accuracy."
+        description="`trained` here, `reported` by someone else, `search`: the supernet's own accuracy, or "
+        "`brief`: a training that a campaign kept short."
     )
     training_id: str | None
     recipe: str | None

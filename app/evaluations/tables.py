@@ -19,6 +19,12 @@ class EvaluationKind(StrEnum):
     """Someone else measured it, in a paper for instance."""
     SEARCH = "search"
     """The supernet of a search measured it; it is not comparable with the others."""
+    BRIEF = "brief"
+    """A training of this service that a campaign kept short measured it; it compares with its like alone."""
+
+
+COMPARABLE = (EvaluationKind.TRAINED, EvaluationKind.REPORTED)
+"""The kinds that say how accurate a genotype is."""
 
 
 class Evaluation(Base):

@@ -1,7 +1,5 @@
 """The paper's table of an experiment, as JSON, Markdown and CSV, and a picture."""
 
-import csv
-import io
 from collections.abc import Sequence
 from statistics import mean, stdev
 from typing import Any
@@ -11,6 +9,7 @@ from matplotlib.figure import Figure
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app import tabulated
 from app.datasets.tables import Dataset
 from app.drawing import Form, render
 from app.evaluations.tables import Evaluation
@@ -90,7 +89,7 @@ HEADINGS = {
 
 def markdown(figures: TableOut) -> str:
     """The table in Markdown, in the form of the paper's table 2."""
-    lines = [" | ".join(HEADINGS.values()), " | ".join("---" for _ in HEADINGS)]
+    rows = []
     for row in figures.items:
         cells = {
             "arm": row.arm,
@@ -102,17 +101,26 @@ def markdown(figures: TableOut) -> str:
             "mean_selected_accuracy": _number(row.mean_selected_accuracy, 2),
             "search_hours": _number(row.search_hours, 2),
         }
-        lines.append(" | ".join(_cell(cells[name]) for name in HEADINGS))
-    table = "".join(f"| {line} |\n" for line in lines)
-    return f"{table}\n{_verdicts(figures.verdicts)}" if figures.verdicts else table
+        rows.append([cells[name] for name in HEADINGS])
+    table = tabulated.markdown(list(HEADINGS.values()), rows)
+    return f"{table}\n{verdicts_in_markdown(figures.verdicts)}" if figures.verdicts else table
 
 
-def _verdicts(verdicts: Sequence[VerdictOut]) -> str:
+VERDICT_HEADINGS = (
+    "Arm",
+    "Beside",
+    "Data set",
+    "Verdict",
+    "Difference (95 %)",
+    "Bootstrap",
+    "Trainings needed",
+)
+
+
+def verdicts_in_markdown(verdicts: Sequence[VerdictOut]) -> str:
     """Every pair of arms in Markdown."""
-    headings = ("Arm", "Beside", "Data set", "Verdict", "Difference (95 %)", "Bootstrap", "Trainings needed")
-    lines = [" | ".join(headings), " | ".join("---" for _ in headings)]
-    for verdict in verdicts:
-        cells = (
+    rows = [
+        (
             verdict.arm,
             verdict.other,
             verdict.dataset,
@@ -121,32 +129,14 @@ def _verdicts(verdicts: Sequence[VerdictOut]) -> str:
             _interval(verdict.bootstrap_interval).strip() or "–",
             "–" if verdict.trainings_needed is None else str(verdict.trainings_needed),
         )
-        lines.append(" | ".join(map(_cell, cells)))
-    return "".join(f"| {line} |\n" for line in lines)
+        for verdict in verdicts
+    ]
+    return tabulated.markdown(VERDICT_HEADINGS, rows)
 
 
 def comma_separated(figures: TableOut) -> str:
     """The table as CSV with a header."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(TableRow.model_fields))
-    writer.writeheader()
-    for row in figures.items:
-        writer.writerow({name: _no_formula(value) for name, value in row.model_dump().items()})
-    return out.getvalue()
-
-
-def _cell(text: str) -> str:
-    """A text as a cell of a Markdown table, whose lines and bars are its own."""
-    return " ".join(text.replace("|", "\\|").split())
-
-
-def _no_formula(value: Any) -> Any:
-    """A value as a cell of a CSV file; what a spreadsheet would run as a formula is quoted as text."""
-    return (
-        f"'{value}"
-        if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-        else value
-    )
+    return tabulated.comma_separated(list(TableRow.model_fields), (row.model_dump() for row in figures.items))
 
 
 def picture(session: Session, experiment_id: str, form: Form) -> bytes:

@@ -41,6 +41,7 @@ class Known:
         space: the search space of the genotypes.
         dataset_id, name: the data set's.
         recipes: of the evaluations.
+        genotype_ids: of those that were taken.
         genotypes: in the form of `genotype.to_tensor`.
         accuracies: of them, in percent.
         total: genotypes that were evaluated.
@@ -50,6 +51,7 @@ class Known:
     dataset_id: str
     name: str
     recipes: Sequence[str | None]
+    genotype_ids: Sequence[str]
     genotypes: Tensor
     accuracies: Tensor
     total: int
@@ -117,7 +119,7 @@ def known(session: Session, space: SearchSpace, rank: RankIn, start: StartOut) -
         ids = list({point.dataset_id: None for point in start.points if point.dataset_id is not None})
         if len(ids) != 1:
             raise InvalidRequest.of("rank.dataset_id", "must say on which data set accuracy is predicted")
-    return [_known(session, space, dataset_id) for dataset_id in ids]
+    return [known_on(session, space, dataset_id, "rank.dataset_id") for dataset_id in ids]
 
 
 def order(space: SearchSpace, rank: RankIn, shape: NetworkShape, among: Sequence[Known]) -> Order:
@@ -153,9 +155,13 @@ def order(space: SearchSpace, rank: RankIn, shape: NetworkShape, among: Sequence
     raise InvalidRequest.of("rank.by", "; ".join([*refused, offer]))
 
 
-def _known(session: Session, space: SearchSpace, dataset_id: str) -> Known:
-    """What is known of a data set; read anew only where its evaluations changed since."""
-    dataset = datasets.get(session, dataset_id, "rank.dataset_id")
+def known_on(session: Session, space: SearchSpace, dataset_id: str, field: str) -> Known:
+    """What is known of a data set; read anew only where its evaluations changed since.
+
+    Raises:
+        InvalidRequest: there is no such data set; naming the field of the request.
+    """
+    dataset = datasets.get(session, dataset_id, field)
     # read first: what is written between this and the labels is then read again, not missed
     key = (space.name, dataset_id, *ranking.version(session, dataset_id))
     with _lock:
@@ -175,7 +181,8 @@ def _read(session: Session, space: SearchSpace, dataset: Dataset) -> Known:
     genotypes = to_tensor([from_dict(forms[label.genotype_id], space) for label in taken], space)
     recipes = ranking.recipes(session, space.name, dataset.id)
     accuracies = torch.tensor([label.accuracy for label in taken], dtype=torch.float64)
-    return Known(space, dataset.id, dataset.name, recipes, genotypes, accuracies, len(labels))
+    ids = [label.genotype_id for label in taken]
+    return Known(space, dataset.id, dataset.name, recipes, ids, genotypes, accuracies, len(labels))
 
 
 def _evenly(labels: list[ranking.Label]) -> list[ranking.Label]:

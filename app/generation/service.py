@@ -110,8 +110,8 @@ def draft(
     _require_few(request, settings)
     with database.session(reads_only=True) as session:
         space = open_space(session, space_id, artifacts)
-        shape = _shape(session, request, space.space)
-    constraints = _constraints(request.constraints, shape, space.space)
+        shape = network_shape(session, request.constraints, space.space, request.for_dataset, "for_dataset")
+    constraints = limits(request.constraints, shape, space.space)
     start, known = _start(database, space, request, settings, artifacts)
     order = None
     if request.rank is not None:
@@ -120,7 +120,8 @@ def draft(
     if start.points is not None:
         gamma = space.space.gamma if request.gamma is None else request.gamma
     generated = _generated(space, request, start, gamma, constraints, order)
-    rows = _rows(space, generated, start.shown, gamma, request, order, constraints)
+    sources = _sources(generated, space.space, start.shown, gamma, request, order, constraints)
+    rows = described(generated, space, Origin.GENERATED if start.shown.points else Origin.RANDOM, sources)
     answer = GenerateOut(
         latent_space_id=space_id,
         start=start.shown,
@@ -196,8 +197,13 @@ def _generated(
     return drawn.select(best(drawn.genotypes, scores, request.count, space.space, order.rank.apart))
 
 
-def _constraints(asked: ConstraintsIn | None, shape: NetworkShape, space: SearchSpace) -> Constraints | None:
-    """The limits in the form of `models`.
+def limits(asked: ConstraintsIn | None, shape: NetworkShape, space: SearchSpace) -> Constraints | None:
+    """The limits of a request in the form of `models`.
+
+    Args:
+        asked: the limits; `None` for none.
+        shape: of the network that sizes are of, as `network_shape` gives it.
+        space: the search space.
 
     Raises:
         InvalidRequest: naming a limit that nothing can meet.
@@ -224,12 +230,27 @@ def _constraints(asked: ConstraintsIn | None, shape: NetworkShape, space: Search
     return constraints
 
 
-def _shape(session: Session, request: GenerateIn, space: SearchSpace) -> NetworkShape:
-    """The network that limits are of; for a data set, of its images and classes."""
-    network = (request.constraints or ConstraintsIn()).network
-    shape, dataset_id, field = network.shape(space), network.dataset_id, "constraints.network.dataset_id"
-    if dataset_id is None and network.budgeted and not network.images:
-        dataset_id, field = request.for_dataset, "for_dataset"
+def network_shape(
+    session: Session, asked: ConstraintsIn | None, space: SearchSpace, dataset_id: str | None, field: str
+) -> NetworkShape:
+    """The network that limits are of; for a data set, of its images and classes.
+
+    Args:
+        session: reads the data set.
+        asked: the limits.
+        space: the search space.
+        dataset_id: whose images a budget is for where the limits say nothing of images.
+        field: of the request, that names it.
+
+    Raises:
+        InvalidRequest: there is no such data set.
+    """
+    network = (asked or ConstraintsIn()).network
+    shape = network.shape(space)
+    if network.dataset_id is not None:
+        dataset_id, field = network.dataset_id, "constraints.network.dataset_id"
+    elif not network.budgeted or network.images:
+        dataset_id = None
     if dataset_id is None:
         return shape
     dataset = datasets.get(session, dataset_id, field)
@@ -258,22 +279,22 @@ def _range(asked: RangeIn) -> Range:
     return Range(asked.min, asked.max)
 
 
-def _rows(
-    space: OpenSpace,
-    generated: generation.Generated,
-    start: StartOut,
-    gamma: float | None,
-    request: GenerateIn,
-    order: prediction.Order | None,
-    constraints: Constraints | None,
+def described(
+    generated: generation.Generated, space: OpenSpace, origin: Origin, sources: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
+    """The rows of generated genotypes, in their order.
+
+    Args:
+        generated: the genotypes with their latents.
+        space: from which they were drawn.
+        origin: of all of them.
+        sources: of each, all that is needed to make it again.
+    """
     search_space = space.space
     parameters = count_parameters(generated.genotypes, search_space).tolist()
     macs = count_macs(generated.genotypes, search_space).tolist()
-    sources = _sources(generated, search_space, start, gamma, request, order, constraints)
     latents = generated.sample.latents.float().contiguous().numpy()
-    moment, origin = now(), Origin.GENERATED if start.points else Origin.RANDOM
-    ids = new_ids(genotypes.PREFIX, len(generated.genotypes))
+    moment, ids = now(), new_ids(genotypes.PREFIX, len(generated.genotypes))
     return [
         {
             "id": ids[i],
@@ -331,13 +352,13 @@ def _sources(
         for source, place in zip(sources, generated.sample.points.tolist(), strict=True):
             source["weights"] = start.weights[place]
     if constraints is not None:
-        networks = _networks(generated.genotypes, search_space, constraints)
-        for source, network in zip(sources, networks, strict=True):
+        shapes = networks(generated.genotypes, search_space, constraints)
+        for source, network in zip(sources, shapes, strict=True):
             source["network"] = network
     return sources
 
 
-def _networks(genotypes: Tensor, space: SearchSpace, constraints: Constraints) -> list[dict[str, Any]]:
+def networks(genotypes: Tensor, space: SearchSpace, constraints: Constraints) -> list[dict[str, Any]]:
     """The network of each genotype that its limits are of, with its exact counts."""
     shape, budget = constraints.shape or standard_network(space), constraints.budget
     if budget is None:

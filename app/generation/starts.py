@@ -175,10 +175,10 @@ def _nearest(around: Around) -> tuple[NearestOut, Dataset]:
         raise InvalidRequest.of("for_dataset", _nothing(around))
     passed = [other for other in measured if trusted and other.distance < chosen.distance]  # type: ignore[operator]
     reason = f"{chosen.dataset.name!r} is the nearest of {len(trusted or measured)} data sets with a "
-    reason += "trained or reported point" if trusted else "supernet's own accuracy"
+    reason += "trained or reported point" if trusted else "supernet's or brief accuracy"
     if passed:
         names = ", ".join(repr(other.dataset.name) for other in passed)
-        reason += f"; nearer, but with a supernet's own accuracy alone: {names}"
+        reason += f"; nearer, but with a supernet's or brief accuracy alone: {names}"
     shown = NearestOut(
         for_dataset=around.dataset_id,
         dataset_id=chosen.dataset.id,
@@ -244,6 +244,8 @@ def _doubts(around: Around, nearest: NearestOut, dataset: Dataset, point: PointO
         )
     if point.evaluation_kind is EvaluationKind.SEARCH:
         doubts.append(f"the best point of {nearest.name!r} has a supernet's accuracy, not that of a training")
+    if point.evaluation_kind is EvaluationKind.BRIEF:
+        doubts.append(f"the best point of {nearest.name!r} has the accuracy of a brief training alone")
     for other in around.neighbors.items:
         if other.distance is None:
             doubts.append(f"the distance to {other.dataset.name!r} is not known: {other.reason}")

@@ -9,16 +9,17 @@ from sqlalchemy.orm import Session, aliased
 
 from app.datasets import service as datasets
 from app.datasets.tables import Dataset
-from app.evaluations.tables import Evaluation, EvaluationKind
+from app.evaluations.tables import COMPARABLE, Evaluation
 from app.genotypes.tables import Genotype
 
 
 def best_point(session: Session, search_space: str, dataset_id: str) -> tuple[Genotype, Evaluation] | None:
     """The genotype with the highest evaluation on a data set, if it has any.
 
-    A retrained or reported accuracy comes before a supernet's, which counts only while there is no other.
+    A retrained or reported accuracy comes before a supernet's and a brief training's, which count only while
+    there is no other.
     """
-    order = case((Evaluation.kind == EvaluationKind.SEARCH, 1), else_=0)
+    order = case((Evaluation.kind.in_(COMPARABLE), 0), else_=1)
     query = (
         select(Genotype, Evaluation)
         .join(Evaluation, Evaluation.genotype_id == Genotype.id)
@@ -34,10 +35,10 @@ def datasets_with_points(session: Session, search_space: str) -> dict[str, bool]
     """The data sets that have a best point in a search space, by id.
 
     Returns:
-        for each whether it has a trained or reported accuracy; otherwise it has a supernet's alone.
+        for each whether it has a trained or reported accuracy; otherwise it has supernets' or brief ones.
     """
     query = (
-        select(Evaluation.dataset_id, func.max(case((Evaluation.kind == EvaluationKind.SEARCH, 0), else_=1)))
+        select(Evaluation.dataset_id, func.max(case((Evaluation.kind.in_(COMPARABLE), 1), else_=0)))
         .join(Genotype, Genotype.id == Evaluation.genotype_id)
         .where(Genotype.search_space == search_space)
         .group_by(Evaluation.dataset_id)
@@ -87,7 +88,7 @@ def accuracies(session: Session, ids: Sequence[str]) -> dict[str, dict[str, floa
     """The mean trained or reported accuracies of genotypes, by the data set's and the genotype's id."""
     query = (
         select(Evaluation.dataset_id, Evaluation.genotype_id, func.avg(Evaluation.test_accuracy))
-        .where(Evaluation.kind != EvaluationKind.SEARCH, Evaluation.genotype_id.in_(ids))
+        .where(Evaluation.kind.in_(COMPARABLE), Evaluation.genotype_id.in_(ids))
         .group_by(Evaluation.dataset_id, Evaluation.genotype_id)
         .order_by(Evaluation.dataset_id, Evaluation.genotype_id)
     )
@@ -123,11 +124,12 @@ def forms(session: Session, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def _comparable(search_space: str, dataset_id: str) -> list[Any]:
-    """The conditions of evaluations that say how accurate genotypes are: all but those of supernets."""
+    """The conditions of evaluations that say how accurate genotypes are: not those of supernets, nor of brief
+    trainings."""
     return [
         Genotype.search_space == search_space,
         Evaluation.dataset_id == dataset_id,
-        Evaluation.kind != EvaluationKind.SEARCH,
+        Evaluation.kind.in_(COMPARABLE),
     ]
 
 
@@ -146,7 +148,7 @@ def leaderboard(
     query = (
         select(Evaluation, Genotype.name, Genotype.origin)
         .outerjoin(Genotype, Genotype.id == Evaluation.genotype_id)
-        .where(Evaluation.dataset_id == dataset_id, Evaluation.kind != EvaluationKind.SEARCH)
+        .where(Evaluation.dataset_id == dataset_id, Evaluation.kind.in_(COMPARABLE))
     )
     if origin is not None:
         query = query.where(
@@ -187,7 +189,7 @@ def evaluated(dataset_id: str | None, min_accuracy: float | None = None) -> Sele
         min_accuracy: the least that the best of these evaluations must have, in percent.
     """
     query = select(Evaluation.genotype_id).where(
-        Evaluation.kind != EvaluationKind.SEARCH, Evaluation.genotype_id.is_not(None)
+        Evaluation.kind.in_(COMPARABLE), Evaluation.genotype_id.is_not(None)
     )
     if dataset_id is not None:
         query = query.where(Evaluation.dataset_id == dataset_id)
@@ -201,7 +203,7 @@ def accuracies_by_dataset(session: Session, ids: Sequence[str]) -> dict[str, dic
     query = (
         select(Dataset.name, Evaluation.genotype_id, func.max(Evaluation.test_accuracy))
         .join(Dataset, Dataset.id == Evaluation.dataset_id)
-        .where(Evaluation.kind != EvaluationKind.SEARCH, Evaluation.genotype_id.in_(ids))
+        .where(Evaluation.kind.in_(COMPARABLE), Evaluation.genotype_id.in_(ids))
         .group_by(Dataset.name, Evaluation.genotype_id)
     )
     best: dict[str, dict[str, float]] = {}

@@ -6,7 +6,8 @@ queued -> cancelled
 failed | cancelled -> queued  retry
 
 A job can be the parent of others. No worker runs it: it is running while one of its parts is not over,
-and whatever ends a part brings it up to date.
+and whatever ends a part brings it up to date. A campaign's parts are trainings, and rounds that choose what
+is trained next: what ends a training orders a round, and the campaign is over when a round has added nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import CursorResult, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from app.database import new_id, now
 from app.jobs.tables import FINAL, Job, JobEvent, JobKind, JobStatus
@@ -287,10 +288,10 @@ def retry(session: Session, job_id: str) -> list[Job]:
     job = get(session, job_id)
     failed = parts(session, job_id, (JobStatus.FAILED, JobStatus.CANCELLED))
     if failed and job.status.is_final:
-        again = [part for part_id in failed for part in retry(session, part_id)]
         _change(session, job_id, cancel_requested=False)
-        session.commit()
-        return again
+        return [part for part_id in failed for part in retry(session, part_id)]
+    if job.kind is JobKind.CAMPAIGN and job.status is JobStatus.CANCELLED:  # its parts all ended well
+        return _go_on(session, job)
     queued = _change(
         session,
         job_id,
@@ -307,6 +308,17 @@ def retry(session: Session, job_id: str) -> list[Job]:
     _bring_parent_up_to_date(session, job_id)
     session.commit()
     return [get(session, job_id)]
+
+
+def _go_on(session: Session, campaign: Job) -> list[Job]:
+    """Orders the next round of a cancelled campaign."""
+    lock(session, campaign.id)
+    ordered = order_round(session, campaign)
+    values = {"status": JobStatus.RUNNING, "finished_at": None, "result": None, "cancel_requested": False}
+    _change(session, campaign.id, **values)
+    add_event(session, campaign.id, "retried", {})
+    session.commit()
+    return [] if ordered is None else [get(session, ordered.id)]
 
 
 def expire(session: Session, max_attempts: int) -> list[str]:
@@ -356,37 +368,98 @@ def unsent(session: Session, older_than: datetime, limit: int) -> list[str]:
     return ours
 
 
+def order_round(session: Session, campaign: Job, besides: str | None = None) -> Job | None:
+    """A round of a campaign, not yet committed; `None` where one waits or runs, which orders the next itself.
+
+    Args:
+        session: has locked the campaign's row, or has just made it.
+        campaign: the campaign's job.
+        besides: the round that orders it, which does not count.
+    """
+    query = select(Job.id).where(Job.parent_id == campaign.id, Job.kind == JobKind.ROUND, ~_over())
+    query = query.where(Job.id != besides) if besides is not None else query
+    if session.scalars(query.limit(1)).first() is not None:
+        return None
+    return create(session, JobKind.ROUND, campaign.params, campaign.links, campaign.id)
+
+
+def advance(session: Session, job_id: str, progress: float) -> None:
+    """Writes how far a job is that no worker runs, not yet committed."""
+    _change(session, job_id, progress=progress)
+
+
+def added(session: Session, job_id: str) -> list[str]:
+    """The parts that the end of a campaign's part has added to it, as far as they wait; oldest first."""
+    parent = aliased(Job)
+    query = select(parent.id).join(Job, Job.parent_id == parent.id)
+    campaign = session.scalar(query.where(Job.id == job_id, parent.kind == JobKind.CAMPAIGN))
+    return [] if campaign is None else parts(session, campaign, (JobStatus.QUEUED,))
+
+
+def lock(session: Session, job_id: str) -> None:
+    """Holds a parent's row until the transaction ends.
+
+    Of two parts that end at once the second then sees the first. The lock lets the foreign keys of both pass,
+    which have locked the row already.
+    """
+    session.execute(select(Job.id).where(Job.id == job_id).with_for_update(key_share=True))
+
+
 def _bring_parent_up_to_date(session: Session, job_id: str) -> None:
     """Makes a job's parent, if it has one, what its parts are, in the transaction that changed the job.
 
     It succeeds if any part has: a failed part is shown by the parent's result, and ends nothing.
     """
-    parent_id = get(session, job_id).parent_id
-    if parent_id is None:
+    job = get(session, job_id)
+    if job.parent_id is None:
         return
-    # of two parts that end at once, the lock makes the second see the first; it lets the foreign keys of
-    # both, which have locked the row already, pass
-    session.execute(select(Job.id).where(Job.id == parent_id).with_for_update(key_share=True))
-    parent = get(session, parent_id)
-    query = select(Job.status, func.count()).where(Job.parent_id == parent_id).group_by(Job.status)
-    counts = dict(session.execute(query).all())
+    lock(session, job.parent_id)
+    parent = get(session, job.parent_id)
+    ended = job.kind is not JobKind.ROUND and job.status.is_final
+    if parent.kind is JobKind.CAMPAIGN and ended and not parent.cancel_requested:
+        order_round(session, parent)
+    query = select(Job.status, func.count()).where(Job.parent_id == parent.id, Job.kind != JobKind.ROUND)
+    counts = dict(session.execute(query.group_by(Job.status)).all())
     result = {status.value: counts.get(status, 0) for status in FINAL}
     over, total = sum(result.values()), sum(counts.values())
-    values: dict[str, Any] = {"progress": over / total, "step": f"{over} of {total} parts are over"}
-    if over and parent.started_at is not None:
-        values["eta_at"] = now() + (now() - parent.started_at) * ((total - over) / over)
-    if over < total:
+    values: dict[str, Any] = {"step": f"{over} of {total} parts are over"}
+    if parent.kind is not JobKind.CAMPAIGN:  # of which nobody knows how many parts it will have
+        values["progress"] = over / total
+        if over and parent.started_at is not None:
+            values["eta_at"] = now() + (now() - parent.started_at) * ((total - over) / over)
+    waiting = select(Job.id).where(Job.parent_id == parent.id, ~_over())
+    if session.scalars(waiting.limit(1)).first() is not None:
         values |= {"status": JobStatus.RUNNING, "finished_at": None, "result": None, "error": None}
-        _change(session, parent_id, **values)
-        add_event(session, parent_id, "progress", result)
+        _change(session, parent.id, **values)
+        add_event(session, parent.id, "progress", result)
         return
-    status = JobStatus.SUCCEEDED if result[JobStatus.SUCCEEDED] else JobStatus.FAILED
-    if parent.cancel_requested:
-        status = JobStatus.CANCELLED
-    if status is JobStatus.FAILED:
-        values["error"] = JobFailed(f"none of its {total} parts succeeded").body().model_dump()
-    _change(session, parent_id, **{**values, **_final(status), "step": values["step"], "result": result})
-    add_event(session, parent_id, status, result)
+    status, error = _outcome(session, parent, result)
+    values |= {**_final(status), "step": values["step"], "result": result, "error": error}
+    _change(session, parent.id, **values)
+    add_event(session, parent.id, status, result)
+
+
+def _outcome(
+    session: Session, parent: Job, result: Mapping[str, int]
+) -> tuple[JobStatus, dict[str, Any] | None]:
+    """What a parent ends with whose parts are all over, with its error if it fails."""
+    if parent.cancel_requested and (parent.kind is JobKind.CAMPAIGN or result[JobStatus.CANCELLED]):
+        return JobStatus.CANCELLED, None
+    ours = select(Job).where(Job.parent_id == parent.id).limit(1)
+    last = session.scalars(ours.where(Job.kind == JobKind.ROUND).order_by(Job.id.desc())).first()
+    if last is not None and last.status is not JobStatus.SUCCEEDED:
+        return last.status, last.error
+    if result[JobStatus.SUCCEEDED]:
+        return JobStatus.SUCCEEDED, None
+    first = session.scalars(ours.where(Job.status == JobStatus.FAILED).order_by(Job.id)).first()
+    text = f"none of its {sum(result.values())} parts succeeded"
+    if first is not None and first.error is not None:
+        text += f"; the first: {first.error['detail']}"
+    return JobStatus.FAILED, JobFailed(text).body().model_dump()
+
+
+def _over() -> Any:
+    return Job.status.in_(FINAL)
 
 
 def _change(session: Session, job_id: str, *conditions: Any, **values: Any) -> bool:

@@ -38,6 +38,9 @@ class JobKind(StrEnum):
     EXPERIMENT = "experiment"
     EXPORT = "export"
     DISTANCES = "distances"
+    CAMPAIGN = "campaign"
+    ROUND = "round"
+    """Chooses what a campaign trains next."""
 
 
 class Job(Base):

@@ -51,5 +51,6 @@ class TrainingOut(BaseModel):
     settings: dict[str, Any] = Field(description="Every field of the recipe, as used.")
     seed: int
     arm: str | None
+    brief: bool = Field(description="Whether a campaign keeps it shorter than its recipe is.")
     history: list[dict[str, Any]] | None = Field(description="One entry an epoch, once it is over.")
     created_at: datetime

@@ -70,7 +70,7 @@ def start(session: Session, request: TrainingIn, settings: Settings) -> list[Job
 
 @dataclass(frozen=True)
 class Plan:
-    """A training to be made: of a genotype or of a reference network, on its own or for an experiment."""
+    """A training to be made: of a genotype or of a reference network, on its own or as a part."""
 
     dataset_id: str
     recipe: str
@@ -82,6 +82,7 @@ class Plan:
     pretrained: dict[str, Any] | None = None
     experiment_id: str | None = None
     parent_job_id: str | None = None
+    brief: bool = False
 
 
 def create(session: Session, plan: Plan) -> Job:
@@ -104,6 +105,7 @@ def create(session: Session, plan: Plan) -> Job:
             settings=asdict(plan.settings),
             seed=plan.seed,
             arm=plan.arm,
+            brief=plan.brief,
             created_at=now(),
         )
     )
@@ -297,7 +299,7 @@ def finish(
     selected = max(validated, key=lambda epoch: float(epoch["validation_accuracy"]), default=None)
     return evaluations.record(
         session,
-        EvaluationKind.TRAINED,
+        EvaluationKind.BRIEF if training.brief else EvaluationKind.TRAINED,
         training.dataset_id,
         best["test_accuracy"],
         genotype_id=training.genotype_id,

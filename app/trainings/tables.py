@@ -29,6 +29,8 @@ class Training(Base):
     """The recipe with every field, as it was used."""
     seed: Mapped[int]
     arm: Mapped[str | None]
+    brief: Mapped[bool] = mapped_column(default=False)
+    """Whether a campaign keeps it shorter than its recipe is."""
     history: Mapped[list[Any] | None]
     weights_key: Mapped[str | None]
     """The key of the last epoch's weights in the file store; null until the training is over."""

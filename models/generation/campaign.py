@@ -1,14 +1,16 @@
 """What to train next: the closed loop of predicting, training and predicting again."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.stats import norm
 from torch import Tensor
 
-from models.generation.features import REFERENCE, Figures, features
-from models.generation.predictor import Predictor, fit, normal_scores, select
+from models.generation.features import REFERENCE, SIZES, Figures, features
+from models.generation.predictor import Predictor, fit, normal_scores, percent, select
 from models.genotypes.genotype import random_tensor
 from models.genotypes.paths import live
 from models.genotypes.search_space import SearchSpace
@@ -50,9 +52,26 @@ class Source:
         return (self.predictor.predict(table).scores - self.mean) / self.deviation
 
 
+@dataclass(frozen=True)
+class Choice:
+    """The genotype to train next, and why.
+
+    Args:
+        number: in the pool.
+        by: what was the highest of all: what the `source` says, the `size`, the `difference` from all that
+            was tried, or the expected `improvement`.
+        accuracy, deviation: as predicted, in percent, where there is a model.
+    """
+
+    number: int
+    by: Literal["source", "size", "difference", "improvement"]
+    accuracy: float | None = None
+    deviation: float | None = None
+
+
 def propose(
     tried: Tensor, accuracies: Figures, pool: Tensor, space: SearchSpace, source: Source | None = None
-) -> int | None:
+) -> Choice | None:
     """The genotype of a pool to train next: the one of the largest expected improvement (Jones et al., 1998).
 
     While nothing is known it is the one that the source has first; without a source the largest, and after it
@@ -69,28 +88,33 @@ def propose(
         source: what is known of another data set.
 
     Returns:
-        its number in the pool; `None` where the pool has no network that was not tried.
+        `None` where the pool has no network that was not tried.
     """
     new = ~_among(live(pool, space), live(tried, space))
     if not new.any():
         return None
     table, known = features(pool, space), features(tried, space)
-    if len(accuracies) < FIRST or len(np.unique(accuracies)) < 2:
-        values = table[:, -2] if source is None else source.scores(table)
-        if source is None and len(tried):
-            values = np.linalg.norm(table[:, None] - known[None], axis=2).min(1)
-    else:
-        values = _improvement(known, accuracies, table, source)
+    if len(accuracies) >= FIRST and len(np.unique(accuracies)) > 1:
+        return _best_improvement(known, accuracies, table, new, source)
+    if source is not None:
+        return Choice(_first(source.scores(table), new), "source")
+    if len(tried):
+        return Choice(_first(np.linalg.norm(table[:, None] - known[None], axis=2).min(1), new), "difference")
+    return Choice(_first(table[:, -SIZES], new), "size")
+
+
+def _first(values: Figures, new: NDArray[np.bool_]) -> int:
     return int(np.where(new, values, -np.inf).argmax())
 
 
-def _improvement(known: Figures, accuracies: Figures, table: Figures, source: Source | None) -> Figures:
-    """The expected improvement of genotypes over the best that was trained, in normal scores."""
+def _best_improvement(
+    known: Figures, accuracies: Figures, table: Figures, new: NDArray[np.bool_], source: Source | None
+) -> Choice:
+    """The genotype of the largest expected improvement over the best that was trained, in normal scores."""
+    choices = [(known, table)]
     if source is not None and len(accuracies) < FORGOTTEN:
         told = [np.concatenate([source.scores(part)[:, None], part], axis=1) for part in (known, table)]
-        choices = [(known, table), (told[0], told[1])]
-    else:
-        choices = [(known, table)]
+        choices.append((told[0], told[1]))
     count, scores = len(accuracies), normal_scores(accuracies)
     fitted = [(select(ours[:count], scores), ours, theirs) for ours, theirs in choices]
     model, ours, theirs = min(fitted, key=lambda one: one[0].error)
@@ -100,11 +124,14 @@ def _improvement(known: Figures, accuracies: Figures, table: Figures, source: So
     mean, deviation = model.predict(theirs)
     gain = mean - scores.max()
     away = gain / deviation.clip(min=1e-9)
-    return np.asarray(gain * norm.cdf(away) + deviation * norm.pdf(away))
+    number = _first(gain * norm.cdf(away) + deviation * norm.pdf(away), new)
+    spread = mean[number] + deviation[number] * np.array([-1, 0, 1])
+    low, middle, high = percent(spread, np.sort(accuracies)).tolist()
+    return Choice(number, "improvement", middle, (high - low) / 2)
 
 
-def _among(genotypes: Tensor, others: Tensor) -> Figures:
+def _among(genotypes: Tensor, others: Tensor) -> NDArray[np.bool_]:
     """Which genotypes are among others."""
     rows = torch.cat([others, genotypes]).flatten(1)
     _, same = torch.unique(rows, dim=0, return_inverse=True)
-    return torch.isin(same[len(others) :], same[: len(others)]).numpy()
+    return np.asarray(torch.isin(same[len(others) :], same[: len(others)]).numpy(), dtype=np.bool_)

@@ -73,7 +73,9 @@ class Predictor:
             return Prediction(np.empty(0), np.empty(0), np.empty(0))
         scores, deviation = self.model.predict(_taken(features, self.sized), return_std=True)
         half = self.widening * np.sqrt(deviation**2 + self.model.alpha)  # what is measured is noisy too
-        low, mean, high = (self._percent(score) for score in (scores - half, scores, scores + half))
+        low, mean, high = (
+            percent(score, self.accuracies) for score in (scores - half, scores, scores + half)
+        )
         return Prediction(scores, mean, (high - low) / 2)
 
     def require_order(self) -> None:
@@ -84,17 +86,6 @@ class Predictor:
                 f"on {found.genotypes} evaluated genotypes predictions agree with accuracies by a "
                 f"Spearman of {found.spearman:.2f} ({found.low:.2f} to {found.high:.2f}), which may be none"
             )
-
-    def _percent(self, scores: Figures) -> Figures:
-        """Accuracies of scores: in a straight line between known ones, and on beyond them."""
-        known, values = normal_scores(self.accuracies), self.accuracies
-        found = np.interp(scores, known, values)
-        middle = len(values) // 2
-        for end, outside in ((-1, scores > known[-1]), (0, scores < known[0])):
-            run = known[end] - known[middle]
-            slope = (values[end] - values[middle]) / run if run else 0.0
-            found = np.where(outside, values[end] + slope * (scores - known[end]), found)
-        return np.clip(found, 0, 100)
 
 
 @dataclass(frozen=True)
@@ -168,6 +159,23 @@ def _taken(features: Figures, sized: bool) -> Figures:
 def normal_scores(values: Figures) -> Figures:
     """The values by their ranks alone, standard normal: the quantile of each rank's middle."""
     return np.asarray(norm.ppf((rankdata(values) - 0.5) / len(values)), dtype=np.float64)
+
+
+def percent(scores: Figures, accuracies: Figures) -> Figures:
+    """The accuracies of scores: in a straight line between known ones, and on beyond them.
+
+    Args:
+        scores: as a model gives them that was fitted to `normal_scores` of the accuracies.
+        accuracies: the known ones in percent, ascending.
+    """
+    known, values = normal_scores(accuracies), accuracies
+    found = np.interp(scores, known, values)
+    middle = len(values) // 2
+    for end, outside in ((-1, scores > known[-1]), (0, scores < known[0])):
+        run = known[end] - known[middle]
+        slope = (values[end] - values[middle]) / run if run else 0.0
+        found = np.where(outside, values[end] + slope * (scores - known[end]), found)
+    return np.clip(found, 0, 100)
 
 
 def _left_out(name: str, sized: bool, features: Figures, scores: Figures) -> LeftOut:

@@ -294,3 +294,30 @@ def test_an_experiment_outlives_a_killed_worker_and_is_shared_by_two(
     done = wait_for(service, job["id"], succeeded)
     assert done["result"] == {"succeeded": 4, "failed": 0, "cancelled": 0}
     assert [row["n"] for row in service.get(job["links"]["table"])["items"]] == [3, 1]
+
+
+def test_a_campaign_outlives_a_killed_worker_and_is_shared_by_two(
+    service: Service, digits: str, start_worker: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    body = {
+        "dataset_id": digits,
+        "budget": {"trainings": 4},
+        "recipe": "quick",
+        "overrides": {"channels": 8, "cells": 2, "epochs": 3, "train_images": 256},
+        "compare": "random",
+    }
+    job = service.post("/v1/campaigns", body)
+    first = start_worker()
+    wait_for(service, job["id"], lambda job: job["progress"] > 0)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    start_worker()
+    start_worker()
+    done = wait_for(service, job["id"], succeeded)
+    items = service.get(job["links"]["table"])["items"]
+    assert done["result"] == {"succeeded": len(items), "failed": 0, "cancelled": 0}
+    for arm in ("ours", "random"):
+        used = [row["trainings"] for row in items if row["arm"] == arm]
+        assert 2.5 < used[-1] <= 4
+    ids = {(row["arm"], row["genotype_id"], row["epochs"]) for row in items}
+    assert len(ids) == len(items)  # nothing is trained twice

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.generation.campaign import FORGOTTEN, Source, propose
+from models.generation.campaign import FORGOTTEN, Choice, Source, propose
 from models.generation.predictor import PredictorError
 from models.genotypes.genotype import random_tensor, to_tensor
 from models.genotypes.search_space import DARTS, NAS_BENCH_201, SearchSpace
@@ -35,18 +35,32 @@ def campaign(trainings: int, seed: int, source: Source | None = None) -> Figures
         pool = some(200, 1_000 * seed + step)
         chosen = propose(tried, truth(tried), pool, DARTS, source)
         assert chosen is not None
-        tried = torch.cat([tried, pool[chosen][None]])
+        tried = torch.cat([tried, pool[chosen.number][None]])
     return truth(tried)
 
 
 def test_the_first_is_the_largest_and_the_next_are_unlike_it() -> None:
     pool = some(300, 0)
     first = propose(NONE, np.empty(0), pool, DARTS)
-    assert first == int(count_parameters(pool, DARTS).argmax())
-    tried = pool[first][None]
+    assert first == Choice(int(count_parameters(pool, DARTS).argmax()), "size")
+    tried = pool[first.number][None]
     second = propose(tried, truth(tried), pool, DARTS)
     assert second is not None
-    assert int((pool[second] == pool[first]).all(-1).sum()) < 6  # of 16 edges
+    assert second.by == "difference"
+    assert int((pool[second.number] == pool[first.number]).all(-1).sum()) < 6  # of 16 edges
+
+
+def test_an_expected_improvement_tells_what_it_expects() -> None:
+    tried = some(30, 3)
+    pool = some(300, 4)
+    choice = propose(tried, truth(tried), pool, DARTS)
+    assert choice is not None
+    assert choice.by == "improvement"
+    assert choice.accuracy is not None
+    assert choice.deviation is not None
+    off = abs(choice.accuracy - truth(pool)[choice.number])
+    assert off < 3 * choice.deviation + 1
+    assert truth(pool)[choice.number] > truth(pool).mean() + 2
 
 
 def test_what_is_chosen_is_better_than_what_is_drawn() -> None:
@@ -82,17 +96,19 @@ def test_nothing_is_proposed_twice_in_any_form() -> None:
     genotypes = to_tensor([from_text(text, NAS_BENCH_201) for text in ("212111", "312111")], NAS_BENCH_201)
     assert propose(genotypes[:1], np.array([50.0]), genotypes, NAS_BENCH_201) is None
     other = torch.cat([genotypes, some(1, 1, NAS_BENCH_201)])
-    assert propose(genotypes[:1], np.array([50.0]), other, NAS_BENCH_201) == 2
+    choice = propose(genotypes[:1], np.array([50.0]), other, NAS_BENCH_201)
+    assert choice is not None
+    assert choice.number == 2
 
 
 def test_what_is_in_training_turns_the_next_worker_elsewhere() -> None:
     tried, pool = some(12, 3), some(300, 4)
     first = propose(tried, truth(tried), pool, DARTS)
     assert first is not None
-    waiting = torch.cat([tried, pool[first][None]])
+    waiting = torch.cat([tried, pool[first.number][None]])
     second = propose(waiting, truth(tried), pool, DARTS)
     assert second is not None
-    assert second != first
+    assert second.number != first.number
 
 
 def test_equal_accuracies_are_no_reason_to_stop() -> None:

@@ -1,0 +1,1 @@
+"""Campaigns: the closed loop of proposing, training and proposing again, within a budget."""

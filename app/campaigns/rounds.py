@@ -1,0 +1,333 @@
+"""One round of a campaign: from what has ended, what is trained next."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from sqlalchemy.orm import Session
+from torch import Tensor
+
+from app.artifacts import Artifacts
+from app.campaigns import service
+from app.campaigns.tables import Campaign
+from app.campaigns.trials import CampaignTrial, best, of_campaign, open_ones
+from app.database import Database
+from app.datasets import service as datasets
+from app.datasets.tables import Dataset
+from app.generation import service as generation
+from app.generation.schemas import ConstraintsIn
+from app.genotypes import ranking
+from app.genotypes.tables import Genotype, Origin
+from app.jobs import service as jobs
+from app.jobs import workers
+from app.jobs.tables import Job
+from app.latent_spaces.opened import OpenSpace, open_space
+from app.settings import Settings
+from app.trainings import service as trainings
+from models.generation.campaign import Choice, Source, propose
+from models.generation.generate import Generated, generate, near, uniform
+from models.generation.halving import Trial, step
+from models.genotypes.constraints import Constraints
+from models.genotypes.genotype import from_dict, to_tensor
+from models.genotypes.graph import from_tensor
+from models.latent_spaces.vgae import encode
+from models.trainings.retrain import TrainRecipe
+
+BEST = 3
+"""Architectures near which new ones are drawn."""
+
+NEAR, ELSEWHERE = 300, 1_000
+"""Architectures to choose from: near the best, and anywhere in the space."""
+
+HOPELESS = 3
+"""An arm ends when so many trainings have failed and none has succeeded."""
+
+
+@dataclass
+class Planned:
+    """What a round has decided, not yet stored.
+
+    Args:
+        seen: the number of trainings, and of those that are over, on which it is based.
+        genotypes: rows to be stored first.
+        plans: of trainings to be started.
+        ended: why arms are over that were not before.
+        progress: of the campaign.
+    """
+
+    seen: tuple[int, int]
+    genotypes: list[dict[str, Any]] = field(default_factory=list)
+    plans: list[trainings.Plan] = field(default_factory=list)
+    ended: dict[str, str] = field(default_factory=dict)
+    progress: float = 0.0
+
+
+@dataclass
+class Arm:
+    """One arm of a campaign as a round sees it.
+
+    Args:
+        name: `ours` or `random`.
+        trials: its trainings, with those that this round starts.
+        spent: of the budget by what is over.
+        ended: why it is over, if it is.
+    """
+
+    name: str
+    trials: list[Trial]
+    spent: float
+    ended: str | None = None
+
+
+class Round:
+    """What a round reads once and decides with.
+
+    Args:
+        campaign: the campaign.
+        dataset: on which it trains.
+        space: from which architectures are decoded.
+        constraints: that they keep; `None` for none.
+        trials: all trainings so far.
+        known: what is known elsewhere, in the form of `genotype.to_tensor`, with accuracies in percent.
+    """
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        dataset: Dataset,
+        space: OpenSpace,
+        constraints: Constraints | None,
+        trials: Sequence[CampaignTrial],
+        known: tuple[Tensor, np.ndarray[Any, np.dtype[np.float64]]] | None,
+    ) -> None:
+        self.campaign, self.dataset, self.space = campaign, dataset, space
+        self.constraints, self.trials, self.known = constraints, trials, known
+        self.recipe = TrainRecipe(**campaign.settings)
+        self.sources = {trial.genotype.id: trial.genotype.source for trial in trials}
+        self.forms = {trial.genotype.id: from_dict(trial.genotype.genotype, space.space) for trial in trials}
+        self.costs = self._costs()
+        self.arms = [self._arm(name) for name in campaign.arms]
+        over = sum(trial.job.status.is_final for trial in trials)
+        self.planned = Planned((len(trials), over))
+
+    def plan(self, workers: int) -> Planned:
+        """Starts trainings until every worker has one, the arm that has used least first."""
+        free = workers - len(open_ones(self.trials))
+        while free > 0 and any(self._start_one(arm) for arm in sorted(self.arms, key=self._used)):
+            free -= 1
+        for arm in self.arms:
+            if arm.ended is not None:
+                self.planned.ended[arm.name] = arm.ended
+        shares = [1.0 if arm.ended else min(1.0, arm.spent / self.limit) for arm in self.arms]
+        self.planned.progress = sum(shares) / len(shares)
+        return self.planned
+
+    @property
+    def limit(self) -> float:
+        """The budget of an arm, in whole trainings or hours."""
+        return float(next(iter(self.campaign.budget.values())))
+
+    def _costs(self) -> list[float]:
+        """Of a training on each rung, in the unit of the budget; 0 while nobody knows how long one takes."""
+        epochs = self.campaign.epochs
+        if "trainings" in self.campaign.budget:
+            return [count / epochs[-1] for count in epochs]
+        done = [trial for trial in self.trials if trial.evaluation is not None]
+        hours = sum(trial.hours or 0.0 for trial in done) / max(1, sum(trial.epochs for trial in done))
+        return [count * hours for count in epochs]
+
+    def _arm(self, name: str) -> Arm:
+        ours = [trial for trial in self.trials if trial.training.arm == name]
+        trials = [trial.halved(self.campaign.epochs) for trial in ours]
+        spent = 0.0
+        for trial, seen in zip(ours, trials, strict=True):
+            if not seen.runs:
+                hours = "hours" in self.campaign.budget
+                spent += (trial.hours or 0.0) if hours else self.costs[seen.rung]
+        arm = Arm(name, trials, spent)
+        found = best(self.trials, name)
+        reached = found.test_accuracy if found is not None else None
+        if self.campaign.target is not None and reached is not None and reached >= self.campaign.target:
+            arm.ended = f"the target is reached: {reached:.2f} %"
+        elif sum(trial.failed for trial in trials) >= HOPELESS and all(t.failed or t.runs for t in trials):
+            arm.ended = f"its first {HOPELESS} trainings failed"
+        return arm
+
+    def _used(self, arm: Arm) -> float:
+        return arm.spent + sum(self.costs[trial.rung] for trial in arm.trials if trial.runs)
+
+    def _start_one(self, arm: Arm) -> bool:
+        """Starts a training of an arm; `False` where it has none to start now, or is over."""
+        if arm.ended is not None:
+            return False
+        following = step(arm.trials, self.costs, self.limit - self._used(arm))
+        if following is None:
+            if not any(trial.runs for trial in arm.trials):
+                arm.ended = "its budget is used"
+            return False
+        genotype_id = following.candidate or self._begin(arm)
+        if genotype_id is None:
+            if not any(trial.runs for trial in arm.trials):
+                arm.ended = "no architecture is left that it has not tried"
+            return False
+        self._train(arm, genotype_id, following.rung)
+        return True
+
+    def _train(self, arm: Arm, genotype_id: str, rung: int) -> None:
+        epochs, source = self.campaign.epochs, self.sources[genotype_id]
+        recipe = self.recipe
+        if "budget" in source.get("network", {}):
+            recipe = trainings.of_source(source, recipe, self.dataset, "genotype")
+        self.planned.plans.append(
+            trainings.Plan(
+                self.campaign.dataset_id,
+                self.campaign.recipe,
+                replace(recipe, epochs=epochs[rung]),
+                self.campaign.seed,
+                arm.name,
+                genotype_id=genotype_id,
+                parent_job_id=self.campaign.job_id,
+                brief=rung < len(epochs) - 1,
+            )
+        )
+        arm.trials.append(Trial(genotype_id, rung))
+
+    def _begin(self, arm: Arm) -> str | None:
+        """A new genotype for an arm, to be stored; `None` where there is none."""
+        generator = torch.Generator().manual_seed(self.campaign.seed * 1_009 + len(arm.trials))
+        found = self._random(arm, generator) if arm.name == service.RANDOM else self._best(arm, generator)
+        if found is None:
+            return None
+        drawn, origin, source = found
+        if self.constraints is not None:
+            space = self.space.space
+            source["network"] = generation.networks(drawn.genotypes, space, self.constraints)[0]
+        source["campaign_id"] = self.campaign.id
+        (row,) = generation.described(drawn, self.space, origin, [source])
+        self.planned.genotypes.append(row)
+        self.sources[row["id"]] = source
+        self.forms[row["id"]] = from_dict(row["genotype"], self.space.space)
+        return str(row["id"])
+
+    def _random(
+        self, arm: Arm, generator: torch.Generator
+    ) -> tuple[Generated, Origin, dict[str, Any]] | None:
+        drawn = self._drawn(uniform(self.space.box, generator), 1, self._tensor(_names(arm.trials)))
+        return (drawn, Origin.RANDOM, {"kind": "uniform"}) if len(drawn.genotypes) else None
+
+    def _best(self, arm: Arm, generator: torch.Generator) -> tuple[Generated, Origin, dict[str, Any]] | None:
+        """The genotype of the largest expected improvement among many."""
+        shortest = {t.candidate: t.accuracy for t in arm.trials if t.rung == 0 and t.accuracy is not None}
+        ranked = sorted(shortest, key=lambda name: -shortest[name])
+        names = [*shortest, *(name for name in _names(arm.trials) if name not in shortest)]
+        tried = self._tensor(names)
+        starts = self._starts(ranked)
+        pools = [self._drawn(uniform(self.space.box, generator), ELSEWHERE, tried)]
+        if len(starts):
+            points = encode(self.space.net, from_tensor(starts, self.space.space))
+            draw = near(points, self.space.box, self.space.space.gamma, generator)
+            pools.append(self._drawn(draw, NEAR, tried, starts))
+        pool = torch.cat([drawn.genotypes for drawn in pools])
+        source = None if self.known is None else Source.of(*self.known, self.space.space)
+        accuracies = np.array(list(shortest.values()), dtype=np.float64)
+        choice = propose(tried, accuracies, pool, self.space.space, source)
+        if choice is None:
+            return None
+        elsewhere = choice.number < len(pools[0].genotypes)
+        number = choice.number if elsewhere else choice.number - len(pools[0].genotypes)
+        drawn = pools[0 if elsewhere else 1].select(torch.tensor([number]))
+        return (
+            drawn,
+            Origin.RANDOM if elsewhere else Origin.GENERATED,
+            self._reason(choice, drawn, ranked, len(pool)),
+        )
+
+    def _reason(self, choice: Choice, drawn: Generated, ranked: Sequence[str], among: int) -> dict[str, Any]:
+        """The source of a genotype: where it was drawn, and why it was chosen."""
+        reason: dict[str, Any] = {"kind": "uniform", "chosen_by": choice.by, "among": among}
+        if drawn.sample.points is not None:
+            start = int(drawn.sample.points[0])
+            reason |= {"kind": "near", "gamma": self.space.space.gamma}
+            if drawn.edits is not None:
+                reason["edits"] = int(drawn.edits[0])
+            if start < len(ranked[:BEST]):
+                reason["points"] = [{"genotype_id": ranked[start]}]
+            elif self.campaign.source is not None:
+                reason["points"] = [{"dataset_id": self.campaign.source["dataset_id"]}]
+        if choice.accuracy is not None and choice.deviation is not None:
+            reason["predicted_accuracy"] = round(choice.accuracy, 4)
+            reason["predicted_deviation"] = round(choice.deviation, 4)
+        return reason
+
+    def _starts(self, ranked: Sequence[str]) -> Tensor:
+        """The genotypes near which others are drawn: the best so far, filled up by the best of the source."""
+        starts = self._tensor(ranked[:BEST])
+        if self.known is None or len(starts) == BEST:
+            return starts
+        genotypes, accuracies = self.known
+        order = torch.from_numpy(accuracies).argsort(descending=True, stable=True)
+        return torch.cat([starts, genotypes[order[: BEST - len(starts)]]])
+
+    def _drawn(self, draw: Any, count: int, known: Tensor, starts: Tensor | None = None) -> Generated:
+        return generate(self.space.net, draw, count, known, self.constraints, True, starts)
+
+    def _tensor(self, names: Sequence[str]) -> Tensor:
+        if not names:
+            return self.space.members[:0]
+        return to_tensor([self.forms[name] for name in names], self.space.space)
+
+
+def plan(database: Database, campaign_id: str, settings: Settings, artifacts: Artifacts) -> Planned:
+    """What a campaign trains next, not yet stored."""
+    with database.session(reads_only=True) as session:
+        campaign, _ = service.get(session, campaign_id)
+        dataset = datasets.get(session, campaign.dataset_id)
+        space = open_space(session, campaign.latent_space_id, artifacts)
+        asked = None if campaign.constraints is None else ConstraintsIn.model_validate(campaign.constraints)
+        shape = generation.network_shape(session, asked, space.space, campaign.dataset_id, "dataset_id")
+        trials, known = of_campaign(session, campaign), _known(session, campaign, space)
+        living = workers.count_living(session, settings)
+    constraints = generation.limits(asked, shape, space.space)
+    return Round(campaign, dataset, space, constraints, trials, known).plan(max(1, living))
+
+
+def store(session: Session, campaign_id: str, round_id: str, planned: Planned) -> list[Job]:
+    """Stores what a round has decided, not yet committed; the trainings that it starts.
+
+    Nothing is stored where a cancel is requested; nor where trainings have ended since it looked: the next
+    round, which is then ordered, decides with them.
+    """
+    campaign, _ = service.get(session, campaign_id)
+    jobs.lock(session, campaign.job_id)
+    parent = jobs.get(session, campaign.job_id)
+    trials = of_campaign(session, campaign)
+    if parent.cancel_requested:
+        return []
+    if planned.seen != (len(trials), sum(trial.job.status.is_final for trial in trials)):
+        jobs.order_round(session, parent, besides=round_id)
+        return []
+    if planned.genotypes:
+        session.execute(Genotype.__table__.insert(), planned.genotypes)  # type: ignore[attr-defined]
+    campaign.ended = planned.ended
+    jobs.advance(session, campaign.job_id, planned.progress)
+    session.flush()
+    return [trainings.create(session, training) for training in planned.plans]
+
+
+def _known(
+    session: Session, campaign: Campaign, space: OpenSpace
+) -> tuple[Tensor, np.ndarray[Any, np.dtype[np.float64]]] | None:
+    """What was known elsewhere when the campaign began, as far as it is still there."""
+    if campaign.source is None:
+        return None
+    forms = ranking.forms(session, campaign.source["genotype_ids"])
+    pairs = zip(campaign.source["genotype_ids"], campaign.source["accuracies"], strict=True)
+    left = [(forms[name], accuracy) for name, accuracy in pairs if name in forms]
+    genotypes = to_tensor([from_dict(form, space.space) for form, _ in left], space.space)
+    return genotypes, np.array([accuracy for _, accuracy in left], dtype=np.float64)
+
+
+def _names(trials: Sequence[Trial]) -> list[str]:
+    return list(dict.fromkeys(trial.candidate for trial in trials))
