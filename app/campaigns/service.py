@@ -180,7 +180,7 @@ def _source(
         with database.session(reads_only=True) as session:
             found = prediction.known_on(session, space.space, request.source_dataset_id, "source_dataset_id")
         try:
-            return _frozen(found), []
+            return _frozen(found), prediction.doubts(found)
         except PredictorError as error:
             raise InvalidRequest.of("source_dataset_id", f"{found.name!r} tells no order: {error}") from None
     with database.session(reads_only=True) as session:
@@ -197,7 +197,8 @@ def _source(
             except PredictorError:
                 continue
             text = f"it begins with what {source['genotypes']} evaluations on {found.name!r} say"
-            return source, [f"{text}, the nearest data set of which enough is known"]
+            chosen = f"{text}, the nearest data set of which enough is known"
+            return source, [chosen, *prediction.doubts(found)]
     return None, ["no data set is known well enough to begin with; give it a source_dataset_id to choose one"]
 
 

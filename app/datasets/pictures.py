@@ -5,6 +5,9 @@ import io
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -49,6 +52,23 @@ def images(
         raise InvalidRequest.of("class", f"there is no class {class_name!r}; must be one of {names}")
     wanted = dataset.class_names if class_name is None else [class_name]
     return _drawn(_images, dataset, settings, artifacts, split, wanted, limit)
+
+
+def batch(dataset: Dataset, settings: Settings, artifacts: Artifacts, count: int) -> Tensor:
+    """Some training images as the network sees them, always the same, uint8 `[count, channels, size, size]`.
+
+    Raises:
+        InvalidRequest: only facts are known of the data set.
+        Unavailable: its images cannot be read, with the reason.
+    """
+    return torch.from_numpy(_drawn(_batch, dataset, settings, artifacts, count))
+
+
+def _batch(dataset: Dataset, settings: Settings, artifacts: Artifacts, count: int) -> NDArray[np.uint8]:
+    train = service.load(dataset, settings, artifacts).train
+    drawn = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
+    # as an array: a tensor would be handed over in memory that the process takes with it
+    return np.asarray(train.pixels(drawn[:count]).numpy(), dtype=np.uint8)
 
 
 def _drawn(function: Callable[..., T], dataset: Dataset, settings: Settings, *arguments: Any) -> T:

@@ -9,11 +9,14 @@ import torch
 from sqlalchemy.orm import Session
 from torch import Tensor
 
+from app.artifacts import Artifacts
 from app.datasets import service as datasets
 from app.datasets.tables import Dataset
 from app.generation.schemas import AgreementOut, RankedOut, RankIn, StartOut
+from app.generation.scores import Judge
 from app.genotypes import ranking
 from app.problems import InvalidRequest
+from app.settings import Settings
 from models.generation.features import features
 from models.generation.predictor import Prediction, Predictor, PredictorError, fit
 from models.genotypes.agreement import agreement
@@ -23,6 +26,16 @@ from models.genotypes.size import NetworkShape, count_macs, count_parameters
 
 MOST_LABELS = 1_000
 """Evaluated genotypes to which a predictor is fitted; of more, so many, evenly over their accuracies."""
+
+MOST_SCORED = 1_000
+"""Drawn architectures that a request may have scored untrained; a hundred take about a second."""
+
+MOST_JUDGED = 100
+"""Evaluated genotypes that are scored untrained: of more the accuracies tell all that scores could."""
+
+WORST = {"naswot": -0.14, "synflow": -0.14}
+BEST = {"naswot": 0.82, "synflow": 0.77}
+"""The least and the most by which a score agrees with accuracies on public tables (`make bench-scores`)."""
 
 KEPT = 32
 """The number of data sets of which what is known is held in memory, the last used ones."""
@@ -76,6 +89,7 @@ class Order:
         space: the search space.
         shape: of the network that sizes are of.
         predictor: for an order by accuracy.
+        judge: of untrained networks, for an order by their scores or a predictor that takes them.
         warnings: sentences on what was chosen or doubted.
     """
 
@@ -84,12 +98,15 @@ class Order:
     space: SearchSpace
     shape: NetworkShape
     predictor: Predictor | None = None
+    judge: Judge | None = None
     warnings: Sequence[str] = ()
 
     def scores(self, genotypes: Tensor) -> Tensor:
         """`[genotypes]`, the larger the better; genotypes in the form of `genotype.to_tensor`."""
         if self.predictor is not None:
             return torch.from_numpy(self.predict(genotypes).scores)
+        if self.judge is not None:
+            return torch.from_numpy(self.judge.scores(genotypes)[self.rank.by])
         count = {"parameters": count_parameters, "macs": count_macs}[self.rank.by]
         sizes = count(genotypes, self.space, self.shape)
         return sizes if self.rank.order == "largest" else -sizes
@@ -97,20 +114,35 @@ class Order:
     def predict(self, genotypes: Tensor) -> Prediction:
         """Their accuracies, where the order is by accuracy."""
         assert self.predictor is not None
-        return self.predictor.predict(features(genotypes, self.space))
+        table = features(genotypes, self.space)
+        return self.predictor.predict(table if self.judge is None else self.judge.beside(table, genotypes))
 
 
-def known(session: Session, space: SearchSpace, rank: RankIn, start: StartOut) -> list[Known]:
-    """What is known of the data sets whose evaluations can rank, the one to take first coming first.
+@dataclass(frozen=True)
+class Basis:
+    """What an order is told from.
 
-    That is the data set that the request names; else the one that architectures are for and the one that was
-    chosen as the nearest; else the one near whose best point they are.
+    Args:
+        known: of the data sets whose evaluations can rank, the one to take first coming first.
+        dataset: on whose images untrained networks are scored; `None` where none are.
+    """
+
+    known: Sequence[Known] = ()
+    dataset: Dataset | None = None
+
+
+def basis(session: Session, space: SearchSpace, rank: RankIn, start: StartOut) -> Basis:
+    """What a request can be ranked by.
+
+    Evaluations are those on the data set that the request names; else on the one that architectures are for
+    and the one that was chosen as the nearest; else on the one near whose best point they are. Images are
+    those of the first of these.
 
     Raises:
-        InvalidRequest: there is no such data set, or none is named and the start has none.
+        InvalidRequest: there is no such data set, it has no images, or none is named and the start has none.
     """
-    if rank.by != "accuracy":
-        return []
+    if rank.by in ("parameters", "macs"):
+        return Basis()
     if rank.dataset_id is not None:
         ids = [rank.dataset_id]
     elif start.nearest is not None:
@@ -118,28 +150,51 @@ def known(session: Session, space: SearchSpace, rank: RankIn, start: StartOut) -
     else:
         ids = list({point.dataset_id: None for point in start.points if point.dataset_id is not None})
         if len(ids) != 1:
-            raise InvalidRequest.of("rank.dataset_id", "must say on which data set accuracy is predicted")
-    return [known_on(session, space, dataset_id, "rank.dataset_id") for dataset_id in ids]
+            raise InvalidRequest.of("rank.dataset_id", f"must say on which data set {rank.by} is told")
+    images = None
+    if rank.by != "accuracy" or rank.training_free:
+        images = datasets.get(session, ids[0], "rank.dataset_id")
+        datasets.require_images(images, "rank.dataset_id")
+    return Basis([known_on(session, space, dataset_id, "rank.dataset_id") for dataset_id in ids], images)
 
 
-def order(space: SearchSpace, rank: RankIn, shape: NetworkShape, among: Sequence[Known]) -> Order:
+def order(
+    space: SearchSpace,
+    rank: RankIn,
+    shape: NetworkShape,
+    basis: Basis,
+    settings: Settings,
+    artifacts: Artifacts,
+) -> Order:
     """The order that a request asks for.
 
     Args:
         space: the search space.
         rank: the request.
         shape: of the network that sizes are of.
-        among: what is known, as `known` gives it.
+        basis: what it is told from.
+        settings, artifacts: of the service, where images are.
 
     Raises:
-        InvalidRequest: nothing that is known tells an order by accuracy.
+        InvalidRequest: nothing that is known tells an order by accuracy, or too many are to be scored.
+        Unavailable: the images cannot be read.
     """
+    judge = None
+    if basis.dataset is not None:
+        if rank.draw > MOST_SCORED:
+            raise InvalidRequest.of(
+                "rank.draw", f"must be at most {MOST_SCORED} where untrained networks are scored"
+            )
+        judge = Judge.on(basis.dataset, space, settings, artifacts)
+    if rank.by in ("naswot", "synflow"):
+        assert judge is not None
+        return _by_score(space, rank, shape, basis.known[0], judge)
     if rank.by != "accuracy":
         return Order(rank, RankedOut(by=rank.by, order=rank.order or "smallest"), space, shape)
     refused = []
-    for found in among:
+    for found in basis.known:
         try:
-            predictor = found.predictor
+            predictor, takes = _predictor(found, judge)
             predictor.require_order()
         except PredictorError as error:
             refused.append(f"{found.name!r} tells no order by accuracy: {error}{_by_size(found)}")
@@ -147,12 +202,57 @@ def order(space: SearchSpace, rank: RankIn, shape: NetworkShape, among: Sequence
         shown = RankedOut(
             by="accuracy",
             dataset_id=found.dataset_id,
-            model=predictor.name if predictor.sized else f"{predictor.name} without sizes",
+            model=_described(predictor, takes),
             agreement=AgreementOut(**asdict(predictor.agreement)),
         )
-        return Order(rank, shown, space, shape, predictor, [*refused, *_doubts(found)])
+        warnings = [*refused, *doubts(found)]
+        if rank.training_free and takes is None:
+            warnings.append("scores of untrained networks do not lower the error here; they were left out")
+        return Order(rank, shown, space, shape, predictor, takes, warnings)
     offer = "rank by 'parameters' or 'macs', with the order 'largest' if size is to stand for accuracy"
     raise InvalidRequest.of("rank.by", "; ".join([*refused, offer]))
+
+
+def _predictor(found: Known, judge: Judge | None) -> tuple[Predictor, Judge | None]:
+    """The predictor of a data set's accuracies, and what scores it takes, if any.
+
+    Raises:
+        PredictorError: too little is known.
+    """
+    plain = found.predictor
+    if judge is None or len(found.accuracies) > MOST_JUDGED:
+        return plain, None
+    takes = judge.standard_over(found.genotypes)
+    table = takes.beside(features(found.genotypes, found.space), found.genotypes)
+    scored = fit(table, found.accuracies.numpy())
+    return (scored, takes) if scored.error < plain.error else (plain, None)
+
+
+def _described(predictor: Predictor, takes: Judge | None) -> str:
+    sizes = "" if predictor.sized else " without sizes"
+    return f"{predictor.name}{sizes}{'' if takes is None else ', with scores of untrained networks'}"
+
+
+def _by_score(space: SearchSpace, rank: RankIn, shape: NetworkShape, found: Known, judge: Judge) -> Order:
+    """An order by a score of untrained networks alone, with how far it agrees with what is known."""
+    count = len(found.accuracies)
+    rows = torch.linspace(0, max(0, count - 1), min(MOST_JUDGED, count)).long()
+    agreed = None
+    if count:
+        agreed = agreement(judge.scores(found.genotypes[rows])[rank.by], found.accuracies[rows].numpy())
+    shown = RankedOut(by=rank.by, dataset_id=found.dataset_id)
+    warnings = [
+        f"{rank.by} looks at untrained networks: on public tables it agrees with accuracies by a Spearman "
+        f"from {WORST[rank.by]:.2f} to {BEST[rank.by]:.2f}, so that alone it may be no order at all"
+    ]
+    if agreed is not None:
+        shown.agreement = AgreementOut(**asdict(agreed))
+        if agreed.low <= 0:
+            warnings.append(
+                f"on {agreed.genotypes} genotypes evaluated on {found.name!r} it agrees by "
+                f"{agreed.spearman:.2f} ({agreed.low:.2f} to {agreed.high:.2f}), which may be none"
+            )
+    return Order(rank, shown, space, shape, judge=judge, warnings=warnings)
 
 
 def known_on(session: Session, space: SearchSpace, dataset_id: str, field: str) -> Known:
@@ -203,17 +303,18 @@ def _by_size(found: Known) -> str:
     return f" (parameters by {sizes.spearman:.2f}, {sizes.low:.2f} to {sizes.high:.2f})"
 
 
-def _doubts(found: Known) -> list[str]:
-    doubts = []
+def doubts(found: Known) -> list[str]:
+    """Sentences on why what is known may mislead."""
+    told = []
     if found.total > len(found.accuracies):
-        doubts.append(
+        told.append(
             f"{found.total} genotypes were evaluated on {found.name!r}; the predictor is fitted to "
             f"{MOST_LABELS} of them, evenly over their accuracies"
         )
     if len(found.recipes) > 1:
         names = ", ".join("none given" if recipe is None else repr(recipe) for recipe in found.recipes[:5])
-        doubts.append(
+        told.append(
             f"the evaluations on {found.name!r} are of {len(found.recipes)} recipes ({names}); differences "
             "between recipes count as if they were between architectures"
         )
-    return doubts
+    return told

@@ -146,8 +146,9 @@ class RankIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    by: Literal["accuracy", "parameters", "macs"] = Field(
-        description="`accuracy` as a model predicts it that is fitted to evaluated genotypes, or a size."
+    by: Literal["accuracy", "parameters", "macs", "naswot", "synflow"] = Field(
+        description="`accuracy` as a model predicts it that is fitted to evaluated genotypes, a size, or a "
+        "score of untrained networks on images of the data set, which alone may be no order at all."
     )
     draw: int = Field(500, ge=1, description="Different architectures to choose from.")
     order: Literal["smallest", "largest"] | None = Field(
@@ -155,8 +156,13 @@ class RankIn(BaseModel):
     )
     dataset_id: str | None = Field(
         None,
-        description="For `accuracy`: on which data set. By default the one that architectures are for, or if "
-        "too little is known there the one whose best point they start from.",
+        description="For `accuracy`: on which data set; for `naswot` and `synflow`: on whose images. By "
+        "default the one that architectures are for, or for `accuracy`, if too little is known there, the "
+        "one whose best point they start from.",
+    )
+    training_free: bool = Field(
+        False,
+        description="For `accuracy`: takes `naswot` and `synflow` as features too, if that lowers the error.",
     )
     apart: int = Field(
         2, ge=0, description="Edits in which any two items must differ at least; 0 for the best as they are."
@@ -164,10 +170,13 @@ class RankIn(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "RankIn":
-        if self.by == "accuracy" and self.order is not None:
-            raise ValueError("order goes with sizes; of accuracies the largest come first")
-        if self.by != "accuracy" and self.dataset_id is not None:
-            raise ValueError("dataset_id goes with accuracy; sizes depend on no data set")
+        sized = self.by in ("parameters", "macs")
+        if not sized and self.order is not None:
+            raise ValueError("order goes with sizes; of accuracies and scores the largest come first")
+        if sized and self.dataset_id is not None:
+            raise ValueError("dataset_id goes with accuracy and scores; sizes depend on no data set")
+        if self.by != "accuracy" and self.training_free:
+            raise ValueError("training_free goes with accuracy")
         return self
 
 
@@ -277,12 +286,16 @@ class EditsOut(BaseModel):
 class RankedOut(BaseModel):
     """The order by which items were chosen; predicted accuracies stand in each item's `source`."""
 
-    by: Literal["accuracy", "parameters", "macs"]
+    by: Literal["accuracy", "parameters", "macs", "naswot", "synflow"]
     order: Literal["smallest", "largest"] | None = Field(None, description="Of sizes, which come first.")
-    dataset_id: str | None = Field(None, description="On which accuracy is predicted.")
+    dataset_id: str | None = Field(
+        None, description="On which accuracy is predicted, or on whose images scores are."
+    )
     model: str | None = Field(None, description="The model of the smallest error in cross-validation.")
     agreement: AgreementOut | None = Field(
-        None, description="Of the accuracies of evaluated genotypes with what was predicted of them unseen."
+        None,
+        description="Of the accuracies of evaluated genotypes with what was predicted of them unseen, or "
+        "with the score.",
     )
     drawn: int = Field(0, description="Different architectures that were ranked.")
 

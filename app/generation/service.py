@@ -112,10 +112,10 @@ def draft(
         space = open_space(session, space_id, artifacts)
         shape = network_shape(session, request.constraints, space.space, request.for_dataset, "for_dataset")
     constraints = limits(request.constraints, shape, space.space)
-    start, known = _start(database, space, request, settings, artifacts)
+    start, basis = _start(database, space, request, settings, artifacts)
     order = None
     if request.rank is not None:
-        order = prediction.order(space.space, request.rank, shape, known)
+        order = prediction.order(space.space, request.rank, shape, basis, settings, artifacts)
     gamma = None
     if start.points is not None:
         gamma = space.space.gamma if request.gamma is None else request.gamma
@@ -154,8 +154,8 @@ def _require_few(request: GenerateIn, settings: Settings) -> None:
 
 def _start(
     database: Database, space: OpenSpace, request: GenerateIn, settings: Settings, artifacts: Artifacts
-) -> tuple[starts.Start, list[prediction.Known]]:
-    """Where a request starts, and what is known of accuracies where it ranks by them."""
+) -> tuple[starts.Start, prediction.Basis]:
+    """Where a request starts, and what it can be ranked by where it ranks."""
     around = None
     if request.for_dataset is not None:  # measures distances, and holds no session while it does
         with database.session(reads_only=True) as session:
@@ -167,8 +167,8 @@ def _start(
             around = starts.Around(request.for_dataset, found, points, noise)
         start = starts.find(session, space, request, around)
         if request.rank is None:
-            return start, []
-        return start, prediction.known(session, space.space, request.rank, start.shown)
+            return start, prediction.Basis()
+        return start, prediction.basis(session, space.space, request.rank, start.shown)
 
 
 def _generated(
@@ -343,6 +343,10 @@ def _sources(
     if generated.edits is not None:
         for source, number in zip(sources, generated.edits.tolist(), strict=True):
             source["edits"] = number
+    if order is not None and order.predictor is None and order.judge is not None:
+        told = order.judge.scores(generated.genotypes)[order.rank.by]
+        for source, score in zip(sources, told.tolist(), strict=True):
+            source[order.rank.by] = round(score, 4)
     if order is not None and order.predictor is not None:
         predicted = order.predict(generated.genotypes)
         for source, mean, deviation in zip(sources, predicted.mean, predicted.deviation, strict=True):

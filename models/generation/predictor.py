@@ -57,6 +57,7 @@ class Predictor:
         model: fitted.
         agreement: of accuracies with what the model says of them when it has not seen them.
         widening: the factor by which errors exceed what the model thinks they are.
+        error: the mean squared error in leave-one-out cross-validation, of normal scores.
         accuracies: the known ones in percent, ascending.
     """
 
@@ -65,6 +66,7 @@ class Predictor:
     model: GaussianProcessRegressor
     agreement: Agreement
     widening: float
+    error: float
     accuracies: Figures
 
     def predict(self, features: Figures) -> Prediction:
@@ -137,7 +139,7 @@ def fit(features: Figures, accuracies: Figures) -> Predictor:
     if agreed is None:
         raise PredictorError("what is known of the evaluated genotypes is the same of all")
     widening = float(np.sqrt(np.mean(((scores - best.scores) / best.deviation) ** 2)))
-    return Predictor(best.name, best.sized, best.model, agreed, widening, np.sort(accuracies))
+    return Predictor(best.name, best.sized, best.model, agreed, widening, best.error, np.sort(accuracies))
 
 
 def select(features: Figures, scores: Figures) -> LeftOut:

@@ -116,6 +116,7 @@ class Cell(nn.Module):
         preprocess: tuple[nn.Module, ...] = (),
     ) -> None:
         super().__init__()
+        self.channels, self.reduction = channels, reduction
         self.preprocess = nn.ModuleList(preprocess)
         self.inputs, self.join = space.inputs, space.join
         self.predecessors = [predecessor for _, predecessor in edges]

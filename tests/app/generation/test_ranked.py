@@ -214,3 +214,53 @@ def test_arms_of_an_experiment_are_ranked(service: Service, digits: str) -> None
     assert [found["dataset_id"] for found in told if found is not None] == [digits] * 8
     names = [arm["name"] for arm in service.get(path)["arms"]]
     assert names == ["near digits 0.2", "near digits 0.2 ranked by accuracy", "random ranked by accuracy"]
+
+
+@ONE_DATABASE
+def test_a_score_of_untrained_networks_orders_and_tells_how_little_that_may_mean(
+    service: Service, digits: str
+) -> None:
+    evaluate(service, digits, accuracy=lambda form: 90 + crc32(str(form).encode()) % 900 / 100)
+    answer = drawn(service, digits, rank={"by": "naswot", "draw": 60})
+    told = [item["source"]["naswot"] for item in answer["items"]]
+    assert told == sorted(told, reverse=True)
+    assert len(set(told)) == 10
+    assert (answer["ranked"]["dataset_id"], answer["ranked"]["agreement"]["genotypes"]) == (digits, 60)
+    assert answer["ranked"]["agreement"]["low"] < 0  # the accuracies were drawn by lot
+    doubts = " ".join(answer["warnings"])
+    assert "may be no order at all" in doubts
+    assert "which may be none" in doubts
+    again = drawn(service, digits, rank={"by": "naswot", "draw": 60})
+    assert [item["digest"] for item in again["items"]] == [item["digest"] for item in answer["items"]]
+    flows = drawn(service, digits, rank={"by": "synflow", "draw": 60})["items"]
+    assert [item["digest"] for item in flows] != [item["digest"] for item in answer["items"]]
+
+
+@ONE_DATABASE
+def test_scores_of_untrained_networks_are_features_where_they_help(service: Service, digits: str) -> None:
+    evaluate(service, digits)
+    plain = drawn(service, digits, rank={"by": "accuracy", "draw": 60})
+    answer = drawn(service, digits, rank={"by": "accuracy", "draw": 60, "training_free": True})
+    assert len(answer["items"]) == 10
+    taken = "untrained networks" in answer["ranked"]["model"]
+    assert taken != any("left out" in warning for warning in answer["warnings"])
+    if not taken:
+        assert [item["digest"] for item in answer["items"]] == [item["digest"] for item in plain["items"]]
+
+
+@ONE_DATABASE
+def test_scores_need_images_and_have_a_bound(service: Service, digits: str, published: list[str]) -> None:
+    evaluate(service, digits)
+    facts = next(row["id"] for row in service.get("/v1/datasets")["items"] if row["source"] == "facts")
+    near = {"near": {"dataset_id": digits}}
+    cases = [
+        ({"by": "naswot", "dataset_id": facts}, "rank.dataset_id"),
+        ({"by": "naswot", "draw": 1_001}, "rank.draw"),
+        ({"by": "naswot", "order": "largest"}, "rank"),
+        ({"by": "naswot", "training_free": True}, "rank"),
+        ({"by": "parameters", "training_free": True}, "rank"),
+    ]
+    for rank, field in cases:
+        assert service.refused(PATH, {**near, "rank": rank}) == [field], rank
+    random = {"random": "uniform", "rank": {"by": "naswot"}}
+    assert service.refused(PATH, random) == ["rank.dataset_id"]
