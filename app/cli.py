@@ -139,6 +139,102 @@ def _load_table(database: "Database", file: Path, space: str | None, dataset: li
     )
 
 
+@cli.command()
+def profile(
+    device: Annotated[str, typer.Option(help="What requests will call the device.")],
+    space: Annotated[str, typer.Option(help="The search space.")] = "darts",
+    image_size: Annotated[int, typer.Option(min=1, max=1024, help="Of the images, in pixels.")] = 32,
+    channels: Annotated[
+        list[int] | None, typer.Option(min=2, max=512, help="Of networks; by default the space's own.")
+    ] = None,
+    cells: Annotated[
+        list[int] | None, typer.Option(min=1, max=40, help="Of networks; by default the space's own.")
+    ] = None,
+    kit: Annotated[
+        Path | None,
+        typer.Option(help="Writes a zip to take to the device instead: unzip it, run measure.py there."),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="That the runtime takes.")] = 1,
+    url: Annotated[
+        str | None, typer.Option(help="Posts the table to this service, else to this machine's database.")
+    ] = None,
+) -> None:
+    """Times every operation that networks of a search space need, so that latencies can be told.
+
+    Whatever lies between the given channels and cells is told too: give the least and the most.
+    """
+    from itertools import product
+
+    from models.exports.kit import kit as make_kit
+    from models.genotypes.search_space import SEARCH_SPACES
+    from models.genotypes.size import NetworkShape, standard_network
+
+    if space not in SEARCH_SPACES:
+        raise typer.BadParameter(f"--space must be one of {', '.join(SEARCH_SPACES)}")
+    standard = standard_network(SEARCH_SPACES[space])
+    shapes = [
+        NetworkShape(width, depth, image_size=image_size)
+        for width, depth in product(channels or [standard.channels], cells or [standard.cells])
+    ]
+    typer.echo("the models to time are made; this takes minutes", err=True)
+    files = make_kit(SEARCH_SPACES[space], shapes)
+    if kit is not None:
+        _write_zip(kit, files)
+        typer.echo(f"{kit} is written; on the device: unzip it, then python measure.py --device {device}")
+        return
+    typer.echo(_measure_here(device, files, threads, url))
+
+
+def _write_zip(path: Path, files: dict[str, bytes]) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
+def _measure_here(device: str, files: dict[str, bytes], threads: int, url: str | None) -> str:
+    """Runs `measure.py` on this machine, as it would run on another; what was kept."""
+    import json
+    import subprocess
+    import tempfile
+
+    from pydantic import ValidationError
+
+    from app import tables as tables  # so that the metadata knows every table
+    from app.database import Database, SchemaError
+    from app.devices import service
+    from app.devices.schemas import DeviceIn
+    from app.problems import Problem
+    from app.settings import get_settings
+
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        command = [sys.executable, "measure.py", "--device", device, "--threads", str(threads)]
+        ran = subprocess.run([*command, *(["--url", url] if url else [])], cwd=folder, check=False)
+        if ran.returncode:
+            raise typer.Exit(ran.returncode)
+        table = json.loads((Path(folder) / "table.json").read_text(encoding="utf-8"))
+    if url:
+        return f"the table of {device!r} is posted to {url}"
+    database = Database(get_settings().database_url)
+    try:
+        database.require_head()
+        with database.session() as session:
+            shown = service.shown(service.register(session, DeviceIn.model_validate(table))[0])
+    except (SchemaError, ValidationError, Problem) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    finally:
+        database.close()
+    away = shown["median_relative_error"]
+    told = (
+        "" if away is None else f"; it tells networks that it has not seen with a median error of {away:.1%}"
+    )
+    return f"the table of {device!r} is kept{told}"
+
+
 def main() -> None:
     """The entry point of the `vgae-nas` script."""
     cli()

@@ -16,6 +16,7 @@ from app.campaigns.endpoints import router as campaigns
 from app.database import Database, SchemaError
 from app.datasets.endpoints import router as datasets
 from app.dependencies import DatabaseIn, SettingsIn
+from app.devices.endpoints import router as devices
 from app.evaluations.endpoints import router as evaluations
 from app.experiments.endpoints import router as experiments
 from app.exports.endpoints import router as exports
@@ -42,6 +43,7 @@ ROUTERS = (
     trainings,
     experiments,
     campaigns,
+    devices,
     jobs,
 )
 

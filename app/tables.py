@@ -7,6 +7,7 @@ so that the metadata knows all tables whatever else the process has imported.
 from app import idempotency
 from app.campaigns import tables as campaigns
 from app.datasets import tables as datasets
+from app.devices import tables as devices
 from app.evaluations import tables as evaluations
 from app.experiments import tables as experiments
 from app.exports import tables as exports
@@ -19,6 +20,7 @@ from app.trainings import tables as trainings
 MODULES = (
     campaigns,
     datasets,
+    devices,
     evaluations,
     experiments,
     exports,

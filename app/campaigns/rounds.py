@@ -287,9 +287,10 @@ def plan(database: Database, campaign_id: str, settings: Settings, artifacts: Ar
         space = open_space(session, campaign.latent_space_id, artifacts)
         asked = None if campaign.constraints is None else ConstraintsIn.model_validate(campaign.constraints)
         shape = generation.network_shape(session, asked, space.space, campaign.dataset_id, "dataset_id")
+        tables = generation.device_tables(session, asked, space.space, shape)
         trials, known = of_campaign(session, campaign), _known(session, campaign, space)
         living = workers.count_living(session, settings)
-    constraints = generation.limits(asked, shape, space.space)
+    constraints = generation.limits(asked, shape, space.space, tables)
     return Round(campaign, dataset, space, constraints, trials, known).plan(max(1, living))
 
 

@@ -55,9 +55,10 @@ def start(
         shape = generation.network_shape(
             session, request.constraints, space.space, request.dataset_id, "dataset_id"
         )
+        tables = generation.device_tables(session, request.constraints, space.space, shape)
     if request.constraints is not None and request.constraints.edits != RangeIn():
         raise InvalidRequest.of("constraints.edits", "do not go with a campaign, whose starts change")
-    _require_any(space, generation.limits(request.constraints, shape, space.space))
+    _require_any(space, generation.limits(request.constraints, shape, space.space, tables))
     _require_own_network(
         request, dataset.name, (dataset.channels, dataset.image_size, dataset.classes), shape
     )

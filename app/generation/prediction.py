@@ -21,6 +21,7 @@ from models.generation.features import features
 from models.generation.predictor import Prediction, Predictor, PredictorError, fit
 from models.genotypes.agreement import agreement
 from models.genotypes.genotype import from_dict, to_tensor
+from models.genotypes.latency import DeviceTable, latency
 from models.genotypes.search_space import SearchSpace
 from models.genotypes.size import NetworkShape, count_macs, count_parameters
 
@@ -90,6 +91,7 @@ class Order:
         shape: of the network that sizes are of.
         predictor: for an order by accuracy.
         judge: of untrained networks, for an order by their scores or a predictor that takes them.
+        device: for an order by latency, what is known of the device.
         warnings: sentences on what was chosen or doubted.
     """
 
@@ -99,6 +101,7 @@ class Order:
     shape: NetworkShape
     predictor: Predictor | None = None
     judge: Judge | None = None
+    device: DeviceTable | None = None
     warnings: Sequence[str] = ()
 
     def scores(self, genotypes: Tensor) -> Tensor:
@@ -107,8 +110,11 @@ class Order:
             return torch.from_numpy(self.predict(genotypes).scores)
         if self.judge is not None:
             return torch.from_numpy(self.judge.scores(genotypes)[self.rank.by])
-        count = {"parameters": count_parameters, "macs": count_macs}[self.rank.by]
-        sizes = count(genotypes, self.space, self.shape)
+        if self.device is not None:
+            sizes = latency(genotypes, self.space, self.shape, self.device)
+        else:
+            count = {"parameters": count_parameters, "macs": count_macs}[self.rank.by]
+            sizes = count(genotypes, self.space, self.shape)
         return sizes if self.rank.order == "largest" else -sizes
 
     def predict(self, genotypes: Tensor) -> Prediction:
@@ -141,7 +147,7 @@ def basis(session: Session, space: SearchSpace, rank: RankIn, start: StartOut) -
     Raises:
         InvalidRequest: there is no such data set, it has no images, or none is named and the start has none.
     """
-    if rank.by in ("parameters", "macs"):
+    if rank.by in ("parameters", "macs", "latency"):
         return Basis()
     if rank.dataset_id is not None:
         ids = [rank.dataset_id]
@@ -165,6 +171,7 @@ def order(
     basis: Basis,
     settings: Settings,
     artifacts: Artifacts,
+    device: DeviceTable | None = None,
 ) -> Order:
     """The order that a request asks for.
 
@@ -174,6 +181,7 @@ def order(
         shape: of the network that sizes are of.
         basis: what it is told from.
         settings, artifacts: of the service, where images are.
+        device: what is known of the device, for an order by latency.
 
     Raises:
         InvalidRequest: nothing that is known tells an order by accuracy, or too many are to be scored.
@@ -190,7 +198,8 @@ def order(
         assert judge is not None
         return _by_score(space, rank, shape, basis.known[0], judge)
     if rank.by != "accuracy":
-        return Order(rank, RankedOut(by=rank.by, order=rank.order or "smallest"), space, shape)
+        shown = RankedOut(by=rank.by, device=rank.device, order=rank.order or "smallest")
+        return Order(rank, shown, space, shape, device=device)
     refused = []
     for found in basis.known:
         try:
@@ -208,7 +217,7 @@ def order(
         warnings = [*refused, *doubts(found)]
         if rank.training_free and takes is None:
             warnings.append("scores of untrained networks do not lower the error here; they were left out")
-        return Order(rank, shown, space, shape, predictor, takes, warnings)
+        return Order(rank, shown, space, shape, predictor, takes, warnings=warnings)
     offer = "rank by 'parameters' or 'macs', with the order 'largest' if size is to stand for accuracy"
     raise InvalidRequest.of("rank.by", "; ".join([*refused, offer]))
 

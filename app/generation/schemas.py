@@ -71,6 +71,25 @@ class MostIn(BaseModel):
     max: int = Field(ge=1, le=2**62)
 
 
+class LatencyIn(BaseModel):
+    """A range of milliseconds on a device, whose table `vgae-nas profile` measures."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    device: str = Field(max_length=100)
+    min: float | None = Field(None, ge=0, le=1e7, allow_inf_nan=False)
+    max: float | None = Field(None, ge=0, le=1e7, allow_inf_nan=False)
+
+
+class MostLatencyIn(BaseModel):
+    """The most milliseconds on a device."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    device: str = Field(max_length=100)
+    max: float = Field(gt=0, le=1e7, allow_inf_nan=False)
+
+
 class BudgetedNetworkIn(NetworkIn):
     """The shape of a network; with a budget its channels or cells or both are chosen for each architecture.
 
@@ -79,6 +98,9 @@ class BudgetedNetworkIn(NetworkIn):
 
     parameters: MostIn | None = None
     macs: MostIn | None = Field(None, description="Multiply-accumulates of one image.")
+    latency_ms: MostLatencyIn | None = Field(
+        None, description="Of one image; channels and cells are within what was measured on the device."
+    )
     dataset_id: str | None = Field(
         None,
         description="Takes image size, channels and classes of this data set; with a budget by default of "
@@ -88,7 +110,7 @@ class BudgetedNetworkIn(NetworkIn):
     @property
     def budgeted(self) -> bool:
         """Whether there is a budget."""
-        return self.parameters is not None or self.macs is not None
+        return any(most is not None for most in (self.parameters, self.macs, self.latency_ms))
 
     @property
     def images(self) -> set[str]:
@@ -118,6 +140,7 @@ class ConstraintsIn(BaseModel):
     operations: dict[str, RangeIn] = Field(
         {}, description="By operation: how many edges of both cells have it."
     )
+    latency_ms: LatencyIn | None = Field(None, description="Of one image through the network, on a device.")
     edits: RangeIn = Field(
         RangeIn(), description="Edges that differ from the start's genotype; needs a start that has one."
     )
@@ -127,6 +150,8 @@ class ConstraintsIn(BaseModel):
     def _one_limit(self) -> "ConstraintsIn":
         if self.network.budgeted and (self.parameters, self.macs) != (RangeIn(), RangeIn()):
             raise ValueError("limit parameters and macs here or by a budget of the network, not both")
+        if self.network.budgeted and self.latency_ms is not None:
+            raise ValueError("limit latency_ms in the budget of the network, which chooses its shape")
         return self
 
 
@@ -146,7 +171,7 @@ class RankIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    by: Literal["accuracy", "parameters", "macs", "naswot", "synflow"] = Field(
+    by: Literal["accuracy", "parameters", "macs", "latency", "naswot", "synflow"] = Field(
         description="`accuracy` as a model predicts it that is fitted to evaluated genotypes, a size, or a "
         "score of untrained networks on images of the data set, which alone may be no order at all."
     )
@@ -160,6 +185,7 @@ class RankIn(BaseModel):
         "default the one that architectures are for, or for `accuracy`, if too little is known there, the "
         "one whose best point they start from.",
     )
+    device: str | None = Field(None, max_length=100, description="For `latency`: on which device.")
     training_free: bool = Field(
         False,
         description="For `accuracy`: takes `naswot` and `synflow` as features too, if that lowers the error.",
@@ -170,7 +196,9 @@ class RankIn(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "RankIn":
-        sized = self.by in ("parameters", "macs")
+        sized = self.by in ("parameters", "macs", "latency")
+        if (self.by == "latency") != (self.device is not None):
+            raise ValueError("latency needs a device, and nothing else has one")
         if not sized and self.order is not None:
             raise ValueError("order goes with sizes; of accuracies and scores the largest come first")
         if sized and self.dataset_id is not None:
@@ -286,7 +314,8 @@ class EditsOut(BaseModel):
 class RankedOut(BaseModel):
     """The order by which items were chosen; predicted accuracies stand in each item's `source`."""
 
-    by: Literal["accuracy", "parameters", "macs", "naswot", "synflow"]
+    by: Literal["accuracy", "parameters", "macs", "latency", "naswot", "synflow"]
+    device: str | None = Field(None, description="On which latency is told.")
     order: Literal["smallest", "largest"] | None = Field(None, description="Of sizes, which come first.")
     dataset_id: str | None = Field(
         None, description="On which accuracy is predicted, or on whose images scores are."

@@ -1,7 +1,7 @@
 """Generating architectures from a latent space: at once, and stored with where they came from."""
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from app.artifacts import Artifacts
 from app.database import Database, new_ids, now
 from app.datasets import service as datasets
 from app.datasets.neighbors import neighbors, noise_distance
+from app.devices import service as devices
 from app.generation import prediction, starts
 from app.generation.schemas import (
     BudgetedNetworkIn,
@@ -20,7 +21,9 @@ from app.generation.schemas import (
     EditsOut,
     GenerateIn,
     GenerateOut,
+    LatencyIn,
     RangeIn,
+    RankIn,
     StartOut,
 )
 from app.genotypes import ranking
@@ -37,6 +40,7 @@ from models.generation.ranked import best
 from models.genotypes import genotype as forms
 from models.genotypes.budget import Budget
 from models.genotypes.constraints import ConstraintError, Constraints, Range
+from models.genotypes.latency import NANOSECONDS, DeviceTable, latency
 from models.genotypes.search_space import SearchSpace
 from models.genotypes.size import NetworkShape, count_macs, count_parameters, standard_network
 
@@ -111,11 +115,13 @@ def draft(
     with database.session(reads_only=True) as session:
         space = open_space(session, space_id, artifacts)
         shape = network_shape(session, request.constraints, space.space, request.for_dataset, "for_dataset")
-    constraints = limits(request.constraints, shape, space.space)
+        tables = device_tables(session, request.constraints, space.space, shape)
+        timed = _timed(session, request.rank, space.space, shape)
+    constraints = limits(request.constraints, shape, space.space, tables)
     start, basis = _start(database, space, request, settings, artifacts)
     order = None
     if request.rank is not None:
-        order = prediction.order(space.space, request.rank, shape, basis, settings, artifacts)
+        order = prediction.order(space.space, request.rank, shape, basis, settings, artifacts, timed)
     gamma = None
     if start.points is not None:
         gamma = space.space.gamma if request.gamma is None else request.gamma
@@ -197,13 +203,51 @@ def _generated(
     return drawn.select(best(drawn.genotypes, scores, request.count, space.space, order.rank.apart))
 
 
-def limits(asked: ConstraintsIn | None, shape: NetworkShape, space: SearchSpace) -> Constraints | None:
+@dataclass(frozen=True)
+class DeviceTables:
+    """What is known of the devices that limits name: of the latency itself, and of the network's budget."""
+
+    limit: DeviceTable | None = None
+    budget: DeviceTable | None = None
+
+
+def device_tables(
+    session: Session, asked: ConstraintsIn | None, space: SearchSpace, shape: NetworkShape
+) -> DeviceTables:
+    """The tables of the devices that limits name.
+
+    Raises:
+        InvalidRequest: naming the field: a device has no table that tells the network.
+    """
+    limit = budget = None
+    if asked is not None and asked.latency_ms is not None:
+        name, field = asked.latency_ms.device, "constraints.latency_ms.device"
+        limit = devices.find(session, name, space, shape, field)
+    if asked is not None and asked.network.latency_ms is not None:
+        name, field = asked.network.latency_ms.device, "constraints.network.latency_ms.device"
+        budget = devices.find(session, name, space, shape, field, any_shape=True)
+    return DeviceTables(limit, budget)
+
+
+def _timed(
+    session: Session, rank: RankIn | None, space: SearchSpace, shape: NetworkShape
+) -> DeviceTable | None:
+    """The table of the device on which a request ranks by latency, if it does."""
+    if rank is None or rank.device is None:
+        return None
+    return devices.find(session, rank.device, space, shape, "rank.device")
+
+
+def limits(
+    asked: ConstraintsIn | None, shape: NetworkShape, space: SearchSpace, tables: DeviceTables
+) -> Constraints | None:
     """The limits of a request in the form of `models`.
 
     Args:
         asked: the limits; `None` for none.
         shape: of the network that sizes are of, as `network_shape` gives it.
         space: the search space.
+        tables: of the devices that it names.
 
     Raises:
         InvalidRequest: naming a limit that nothing can meet.
@@ -217,7 +261,9 @@ def limits(asked: ConstraintsIn | None, shape: NetworkShape, space: SearchSpace)
         {name: _range(allowed) for name, allowed in asked.operations.items()},
         _range(asked.edits),
         shape,
-        _budget(asked.network, shape),
+        _budget(asked.network, shape, tables.budget),
+        tables.limit,
+        Range() if asked.latency_ms is None else _in_time(asked.latency_ms),
     )
     try:
         if constraints.budget is None:
@@ -259,11 +305,17 @@ def network_shape(
     )
 
 
-def _budget(network: BudgetedNetworkIn, shape: NetworkShape) -> Budget | None:
+def _budget(network: BudgetedNetworkIn, shape: NetworkShape, device: DeviceTable | None) -> Budget | None:
     if not network.budgeted:
         return None
     parameters, macs = (None if most is None else most.max for most in (network.parameters, network.macs))
-    return Budget(shape, parameters, macs, network.channels, network.cells)
+    time = None if network.latency_ms is None else round(network.latency_ms.max * NANOSECONDS)
+    return Budget(shape, parameters, macs, network.channels, network.cells, time, device)
+
+
+def _in_time(asked: LatencyIn) -> Range:
+    """A range of milliseconds in nanoseconds."""
+    return Range(*(None if end is None else round(end * NANOSECONDS) for end in (asked.min, asked.max)))
 
 
 def _edits(numbers: Tensor | None) -> EditsOut | None:
@@ -343,6 +395,10 @@ def _sources(
     if generated.edits is not None:
         for source, number in zip(sources, generated.edits.tolist(), strict=True):
             source["edits"] = number
+    if order is not None and order.device is not None:
+        taken = latency(generated.genotypes, search_space, order.shape, order.device)
+        for source, nanoseconds in zip(sources, taken.tolist(), strict=True):
+            source["latency_ms"] = round(nanoseconds / NANOSECONDS, 6)
     if order is not None and order.predictor is None and order.judge is not None:
         told = order.judge.scores(generated.genotypes)[order.rank.by]
         for source, score in zip(sources, told.tolist(), strict=True):
@@ -367,13 +423,34 @@ def networks(genotypes: Tensor, space: SearchSpace, constraints: Constraints) ->
     shape, budget = constraints.shape or standard_network(space), constraints.budget
     if budget is None:
         counts = (count(genotypes, space, shape).tolist() for count in (count_parameters, count_macs))
-        return [{**asdict(shape), "parameters": p, "macs": m} for p, m in zip(*counts, strict=True)]
+        shapes = [{**asdict(shape), "parameters": p, "macs": m} for p, m in zip(*counts, strict=True)]
+        return _with_times(shapes, genotypes, space, constraints.device)
     limits = {name: limit for name in ("parameters", "macs") if (limit := getattr(budget, name)) is not None}
+    if budget.latency is not None:
+        limits["latency_ms"] = budget.latency / NANOSECONDS
     fitted = {name: part.tolist() for name, part in vars(budget.fit(genotypes, space)).items()}
-    return [
+    shapes = [
         {**asdict(shape), **dict(zip(fitted, row, strict=True)), "budget": limits}
         for row in zip(*fitted.values(), strict=True)
     ]
+    return _with_times(shapes, genotypes, space, budget.device)
+
+
+def _with_times(
+    shapes: list[dict[str, Any]], genotypes: Tensor, space: SearchSpace, device: DeviceTable | None
+) -> list[dict[str, Any]]:
+    """Networks with their milliseconds on a device, where there is one."""
+    if device is None:
+        return shapes
+    names = [field.name for field in fields(NetworkShape)]
+    by_shape: dict[NetworkShape, list[int]] = {}
+    for row, network in enumerate(shapes):
+        by_shape.setdefault(NetworkShape(**{name: network[name] for name in names}), []).append(row)
+    for shape, rows in by_shape.items():
+        taken = latency(genotypes[rows], space, shape, device).tolist()
+        for row, nanoseconds in zip(rows, taken, strict=True):
+            shapes[row]["latency_ms"] = round(nanoseconds / NANOSECONDS, 6)
+    return shapes
 
 
 def _note(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from models.genotypes.latency import DeviceTable
 from models.genotypes.network import smallest_image
 from models.genotypes.search_space import SearchSpace
 from models.genotypes.size import Costs, NetworkShape, mac_costs, parameter_costs, standard_network
@@ -52,6 +53,8 @@ class Budget:
         shape: of the images and classes, and of what is not free.
         parameters, macs: the most; `None` for any number, but not for both.
         channels, cells: those that are given; `None` where they are free.
+        latency: the most nanoseconds on a device; `None` for any number.
+        device: what is known of the device, within whose measured channels and cells the network then is.
     """
 
     shape: NetworkShape
@@ -59,6 +62,8 @@ class Budget:
     macs: int | None = None
     channels: int | None = None
     cells: int | None = None
+    latency: int | None = None
+    device: DeviceTable | None = None
 
     def fit(self, genotypes: Tensor, space: SearchSpace) -> Fitted:
         """The largest networks of genotypes that keep to the budget.
@@ -76,9 +81,13 @@ class Budget:
         costs = {name: self._costs(genotypes, space, name) for name in COSTS}
         limits = {name: limit for name in COSTS if (limit := getattr(self, name)) is not None}
         step = self._widest(costs, limits)  # [batch, depth]
+        shares = [_at(costs[name], step) / limit for name, limit in limits.items()]
+        if self.latency is not None:
+            step, share = self._in_time(genotypes, space, step)
+            shares = [_at(costs[name], step) / limit for name, limit in limits.items()] + [share]
         fits = step > 0
         channels = 2 * step if self.channels is None else torch.full_like(step, self.channels)
-        share = torch.stack([_at(costs[name], step) / limit for name, limit in limits.items()]).amax(0)
+        share = torch.stack(shares).amax(0)
         full = fits & (share >= FULLEST * share.where(fits, 0).amax(1, keepdim=True))
         standard = standard_network(space)
         uneven = (channels / standard.channels).log() - (depths / standard.cells).log()
@@ -120,9 +129,39 @@ class Budget:
         high = torch.full_like(low, most)
         while bool((low < high).any()):  # costs grow with channels: halve what is left
             middle = (low + high + 1) // 2
-            within = torch.stack([_at(costs[name], middle) <= limit for name, limit in limits.items()]).all(0)
+            each = [_at(costs[name], middle) <= limit for name, limit in limits.items()]
+            within = torch.stack(each).all(0) if each else torch.ones_like(middle, dtype=torch.bool)
             low, high = middle.where(within, low), high.where(within, middle - 1)
         return low
+
+    def _in_time(self, genotypes: Tensor, space: SearchSpace, step: Tensor) -> tuple[Tensor, Tensor]:
+        """The last step of channels, up to some step, that keeps to the latency, and its share of that."""
+        assert self.device is not None
+        assert self.latency is not None
+        steps = max(1, int(step.max())) if step.numel() else 1
+        times = torch.full((*step.shape, steps), NEVER)  # [batch, depth, step]
+        for place, cells in enumerate(self.depths(space)):
+            for k in range(steps):
+                shape = replace(self.shape, channels=self.channels or 2 * (k + 1), cells=cells)
+                if self.device.tells(shape):
+                    times[:, place, k] = self.device.costs(space, shape).of(genotypes, space)
+        every = torch.arange(1, steps + 1)
+        within = (times <= self.latency) & (every <= step[..., None])
+        chosen = (within * every).amax(-1)
+        taken = times.gather(-1, (chosen - 1).clamp(min=0)[..., None])[..., 0]
+        return chosen, taken / self.latency
+
+    def least_latency(self, space: SearchSpace) -> int | None:
+        """The least nanoseconds of any genotype in any shape to choose from; `None` where none is known."""
+        assert self.device is not None
+        channels = [self.channels] if self.channels is not None else range(2, MOST_CHANNELS + 1, 2)
+        shapes = [replace(self.shape, channels=c, cells=d) for c in channels for d in self.depths(space)]
+        told = [self.device.costs(space, shape) for shape in shapes if self.device.tells(shape)]
+        return min((costs.bounds(space)[0] for costs in told), default=None)
+
+
+NEVER = 2**62
+"""Nanoseconds that no limit allows."""
 
 
 def _at(costs: Tensor, step: Tensor) -> Tensor:

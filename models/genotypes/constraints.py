@@ -8,6 +8,7 @@ from torch import Tensor
 
 from models.genotypes.budget import Budget
 from models.genotypes.genotype import edits
+from models.genotypes.latency import NANOSECONDS, DeviceTable, latency
 from models.genotypes.paths import depth
 from models.genotypes.search_space import SearchSpace
 from models.genotypes.size import (
@@ -70,6 +71,8 @@ class Constraints:
             network of the search space.
         budget: what a network of each genotype must fit, whose channels and cells are chosen for it; `None`
             for none.
+        device: what is known of the device that `latency` is of; `None` for none.
+        latency: nanoseconds of the network of `shape` on it.
     """
 
     parameters: Range = Range()
@@ -79,6 +82,8 @@ class Constraints:
     edits: Range = Range()
     shape: NetworkShape | None = None
     budget: Budget | None = None
+    device: DeviceTable | None = None
+    latency: Range = Range()
 
     def met_by(self, genotypes: Tensor, space: SearchSpace, starts: Tensor | None = None) -> Tensor:
         """Which genotypes keep to all of it.
@@ -98,6 +103,9 @@ class Constraints:
             met &= allowed.holds((genotypes[..., 0] == space.operation(name)).sum((1, 2)))
         if self.budget is not None:
             met &= self.budget.fit(genotypes, space).channels > 0
+        if self.device is not None:
+            shape = self.shape or standard_network(space)
+            met &= self.latency.holds(latency(genotypes, space, shape, self.device))
         if starts is not None:
             met &= self.edits.holds(edits(genotypes, starts, space))
         return met
@@ -108,6 +116,8 @@ class Constraints:
         shape = self.shape or standard_network(space)
         self.parameters.require_within("parameters", *parameter_costs(space, shape).bounds(space))
         self.macs.require_within("macs", *mac_costs(space, shape).bounds(space))
+        if self.device is not None:
+            self._require_time(*self.device.costs(space, shape).bounds(space))
         self.depth.require_within("depth", 0 if space.none else 1, len(space.choosing))
         edges = len(space.cells) * len(space.kept)
         self.edits.require_within("edits", 0, edges)
@@ -126,6 +136,14 @@ class Constraints:
             if room < edges:
                 raise ConstraintError("operations", f"allow {room} operations; a genotype has {edges} edges")
 
+    def _require_time(self, least: int, most: int) -> None:
+        """Raises `ConstraintError`, in milliseconds, for a latency that no genotype has."""
+        try:
+            self.latency.require_within("latency_ms", least, most)
+        except ConstraintError:
+            told = f"{least / NANOSECONDS:.4g} to {most / NANOSECONDS:.4g} ms"
+            raise ConstraintError("latency_ms", f"no genotype can meet it; they go from {told}") from None
+
     def _require_room(self, space: SearchSpace) -> None:
         """Raises `ConstraintError` for a budget that no network of any genotype fits."""
         if self.budget is None:
@@ -134,6 +152,14 @@ class Constraints:
         if not self.budget.depths(space):
             least = f"{shape.image_size} x {shape.image_size} pixels are too small for any depth"
             raise ConstraintError("network.image_size", least)
+        if self.budget.device is not None and self.budget.latency is not None:
+            least_time = self.budget.least_latency(space)
+            if least_time is None:
+                told = "the device has no table for any channels and cells that the network may have"
+                raise ConstraintError("network.latency_ms.device", told)
+            if self.budget.latency < least_time:
+                told = f"must be at least {least_time / NANOSECONDS:.4g} ms, the smallest possible"
+                raise ConstraintError("network.latency_ms.max", told)
         for name, least_cost in self.budget.least(space).items():
             limit = getattr(self.budget, name)
             if limit is not None and limit < least_cost:

@@ -127,7 +127,7 @@ def count_macs(genotypes: Tensor, space: SearchSpace, shape: NetworkShape | None
 def parameter_costs(space: SearchSpace, shape: NetworkShape) -> Costs:
     """The costs of networks of a shape in trainable parameters."""
     edges = torch.zeros(len(space.cells), 2, len(space.operations), dtype=torch.int64)
-    for cell, from_input, channels, _, stride in _edges(space, shape):
+    for cell, from_input, channels, _, stride in edges_of(space, shape):
         for index in space.choices:
             module = _operation(space.operations[index], channels, stride)
             edges[cell, int(from_input), index] += sum(p.numel() for p in module.parameters())
@@ -138,7 +138,7 @@ def parameter_costs(space: SearchSpace, shape: NetworkShape) -> Costs:
 def mac_costs(space: SearchSpace, shape: NetworkShape) -> Costs:
     """The costs of networks of a shape in multiply-accumulates of one image."""
     edges = torch.zeros(len(space.cells), 2, len(space.operations), dtype=torch.int64)
-    for cell, from_input, channels, size, stride in _edges(space, shape):
+    for cell, from_input, channels, size, stride in edges_of(space, shape):
         for index in space.choices:
             macs = _operation_macs(space.operations[index], channels, stride, size)
             edges[cell, int(from_input), index] += macs
@@ -155,7 +155,7 @@ def measure_macs(network: nn.Module, image_channels: int, image_size: int) -> in
     return macs
 
 
-def _edges(space: SearchSpace, shape: NetworkShape) -> list[tuple[int, bool, int, int, int]]:
+def edges_of(space: SearchSpace, shape: NetworkShape) -> list[tuple[int, bool, int, int, int]]:
     """The edges of a network's cells by what their operations cost, as `network.Network.edges` tells them."""
     size = -(-shape.image_size // LargeStem.REDUCTION) if shape.large_stem else shape.image_size
     return NETWORKS[space.network].edges(shape.channels, size, shape.cells)

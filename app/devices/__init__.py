@@ -1,0 +1,1 @@
+"""Devices: what each operation takes there, by which latencies are told."""

@@ -1,0 +1,84 @@
+"""Tables of devices as clients send and see them."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Milliseconds = Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Measured(BaseModel):
+    """A median with its 95 % interval, in milliseconds."""
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
+
+    ms: Milliseconds
+    low: Milliseconds
+    high: Milliseconds
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Measured":
+        if not self.low <= self.ms <= self.high:
+            raise ValueError("ms must be from low to high")
+        return self
+
+
+class OperationTiming(Measured):
+    """What one operation takes on one edge, with the sum that its output enters."""
+
+    operation: str = Field(max_length=100)
+    channels: Count
+    size: Count = Field(description="Height and width of its input.")
+    stride: Annotated[int, Field(ge=1, le=2)]
+
+
+class NetworkTiming(Measured):
+    """What a whole network takes."""
+
+    channels: Count
+    cells: Annotated[int, Field(ge=1, le=40)]
+    genotype: list[list[list[int]]] = Field(
+        max_length=2, description="Of each cell its edges, as numbers of operation and predecessor."
+    )
+
+
+class DeviceIn(BaseModel):
+    """A table as `measure.py` writes it; one of the same device, space and image size takes its place."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=100, description="What requests call the device.")
+    search_space: str
+    image_size: Annotated[int, Field(ge=1, le=4096)]
+    runtime: dict[str, str | int] = Field({}, max_length=20)
+    operations: list[OperationTiming] = Field(min_length=1, max_length=20_000)
+    networks: list[NetworkTiming] = Field(min_length=1, max_length=1_000)
+
+
+class DeviceOut(BaseModel):
+    """A device's table; how well it tells the networks that were measured beside it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    name: str
+    search_space: str
+    image_size: int
+    runtime: dict[str, str | int]
+    channels: list[int] = Field(description="Of the networks that it tells, from the first to the last.")
+    cells: list[int]
+    median_relative_error: float | None = Field(
+        description="Of the measured networks, each told by a table that has not seen it."
+    )
+    spearman: float | None
+    warnings: list[str]
+    created_at: datetime
+
+
+class DeviceFullOut(DeviceOut):
+    """A device with all that was measured."""
+
+    operations: list[OperationTiming]
+    networks: list[NetworkTiming]
