@@ -38,6 +38,9 @@ PREFIX = "camp"
 
 OURS, RANDOM = "ours", "random"
 
+GOOD, TELLING = 0.95, 0.5
+"""An accuracy, and its standard error in percent above which validation is said to tell little."""
+
 
 def start(
     database: Database, request: CampaignIn, settings: Settings, artifacts: Artifacts
@@ -65,11 +68,7 @@ def start(
     source, doubts = _source(database, space, request, settings, artifacts)
     epochs, shortened = _rungs(recipe, request)
     warnings += doubts + shortened
-    if recipe.validation_share == 0:
-        warnings.append(
-            "the recipe holds no images out for validation, so that architectures are chosen by the test "
-            "split, and the accuracy of the best is flattered by that"
-        )
+    warnings += _doubts(recipe, dataset.train_count)
     campaign_id = new_id(PREFIX)
     links = {
         name: f"/v1/campaigns/{campaign_id}{path}"
@@ -222,6 +221,23 @@ def _frozen(known: Known) -> dict[str, Any]:
         "genotype_ids": list(known.genotype_ids),
         "accuracies": known.accuracies.tolist(),
     }
+
+
+def _doubts(recipe: TrainRecipe, train_count: int) -> list[str]:
+    """Sentences on how little accuracies can tell architectures apart."""
+    if recipe.validation_share == 0:
+        return [
+            "the recipe holds no images out for validation, so that architectures are chosen by the test "
+            "split, and the accuracy of the best is flattered by that"
+        ]
+    held = round(recipe.validation_share * min(recipe.train_images or train_count, train_count))
+    error = 100 * (GOOD * (1 - GOOD) / max(1, held)) ** 0.5
+    if error <= TELLING:
+        return []
+    return [
+        f"validation has {held} images, of which an accuracy of {GOOD:.0%} has a standard error of "
+        f"{error:.1f} %; among architectures that differ by less the choice is chance"
+    ]
 
 
 def _rungs(recipe: TrainRecipe, request: CampaignIn) -> tuple[list[int], list[str]]:

@@ -70,7 +70,9 @@ def test_a_campaign_uses_its_budget_and_tells_what_it_tried_and_why(
     assert shown["epochs"] == [1, 3]
     assert shown["ended"] == {"ours": "its budget is used", "random": "its budget is used"}
     assert shown["source"] is None
-    assert "no data set is known well enough" in " ".join(shown["warnings"])
+    doubts = " ".join(shown["warnings"])
+    assert "no data set is known well enough" in doubts
+    assert "validation has 15 images" in doubts
 
     table = service.get(job["links"]["table"])
     assert len(table["items"]) == len(trainings)
