@@ -183,7 +183,8 @@ def test_an_own_data_set_ranks_as_soon_as_enough_is_known_of_it(service: Service
         ({"rank": {"by": "macs", "dataset_id": "ds_x"}}, "rank"),
         ({"rank": {"by": "accuracy", "dataset_id": "ds_x"}}, "rank.dataset_id"),
         ({"rank": {"by": "accuracy", "apart": -1}}, "rank.apart"),
-        ({"rank": {"by": "latency"}}, "rank.by"),
+        ({"rank": {"by": "size"}}, "rank.by"),
+        ({"rank": {"by": "latency"}}, "rank"),
         ({"rank": {"draw": 100}}, "rank.by"),
         ({"rank": {"by": "accuracy"}, "near": None, "random": "uniform"}, "rank.dataset_id"),
         ({"rank": {"by": "accuracy"}}, "rank.dataset_id"),  # a genotype is no data set

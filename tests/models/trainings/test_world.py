@@ -1,5 +1,6 @@
 """Several processes take the very steps of one with the whole batch."""
 
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -54,6 +55,8 @@ def process(rank: int, size: int, port: int, work: Callable[[World], Any], path:
     if rank == size - 1:
         torch.save(result, path)
     torch.distributed.destroy_process_group()
+    # gloo's threads can abort the interpreter's own way out (pytorch/pytorch#179291, PyTorch 2.14.1)
+    os._exit(0)
 
 
 def in_processes(size: int, work: Callable[[World], Any], folder: Path) -> Any:
