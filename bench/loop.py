@@ -2,9 +2,9 @@
 
 Ways: `random`, architectures drawn at random; `evolution`, regularised evolution (Real et al., 2019; a
 population of ten, tournaments of five); and `ours`, `models.generation.campaign`, which chooses among 2,000
-random architectures, what a hundred draws near each of the best three give, and what differs from these in one
-operation. A way sees validation accuracies; told is the test accuracy of its best by validation after so many
-trainings, as a mean over seeds.
+random architectures, what a hundred draws near each of the best three give, and what differs from these in
+one operation. A way sees validation accuracies; told is the test accuracy of its best by validation after so
+many trainings, as a mean over seeds.
 
 `scratch` starts from nothing, `cifar10_known` with 50 architectures known on CIFAR-10: ours takes them as a
 source, evolution begins with the best ten of them, and random search cannot use them. `found` is the share of

@@ -68,7 +68,7 @@ def start(
     source, doubts = _source(database, space, request, settings, artifacts)
     epochs, shortened = _rungs(recipe, request)
     warnings += doubts + shortened
-    warnings += _doubts(recipe, dataset.train_count)
+    warnings += _doubts(recipe, dataset.train_count) + tables.doubts(request.constraints, space.space)
     campaign_id = new_id(PREFIX)
     links = {
         name: f"/v1/campaigns/{campaign_id}{path}"

@@ -49,7 +49,9 @@ class DeviceIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(min_length=1, max_length=100, description="What requests call the device.")
+    name: str = Field(
+        min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$", description="What requests call it."
+    )
     search_space: str
     image_size: Annotated[int, Field(ge=1, le=4096)]
     runtime: dict[str, str | int] = Field({}, max_length=20)

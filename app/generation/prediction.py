@@ -12,6 +12,7 @@ from torch import Tensor
 from app.artifacts import Artifacts
 from app.datasets import service as datasets
 from app.datasets.tables import Dataset
+from app.devices import service as devices
 from app.generation.schemas import AgreementOut, RankedOut, RankIn, StartOut
 from app.generation.scores import Judge
 from app.genotypes import ranking
@@ -199,7 +200,8 @@ def order(
         return _by_score(space, rank, shape, basis.known[0], judge)
     if rank.by != "accuracy":
         shown = RankedOut(by=rank.by, device=rank.device, order=rank.order or "smallest")
-        return Order(rank, shown, space, shape, device=device)
+        rough = devices.doubt(rank.device, device, space) if rank.device and device else None
+        return Order(rank, shown, space, shape, device=device, warnings=[rough] if rough else [])
     refused = []
     for found in basis.known:
         try:

@@ -118,6 +118,7 @@ def draft(
         tables = device_tables(session, request.constraints, space.space, shape)
         timed = _timed(session, request.rank, space.space, shape)
     constraints = limits(request.constraints, shape, space.space, tables)
+    rough = tables.doubts(request.constraints, space.space)
     start, basis = _start(database, space, request, settings, artifacts)
     order = None
     if request.rank is not None:
@@ -141,7 +142,7 @@ def draft(
         ranked=None if order is None else order.shown,
         seconds=0.0,
         note=_note(len(rows), generated, request, order),
-        warnings=[*start.warnings, *(() if order is None else order.warnings)],
+        warnings=list(dict.fromkeys([*start.warnings, *rough, *(() if order is None else order.warnings)])),
         items=[],
     )
     return Draft(answer, rows)
@@ -209,6 +210,14 @@ class DeviceTables:
 
     limit: DeviceTable | None = None
     budget: DeviceTable | None = None
+
+    def doubts(self, asked: ConstraintsIn | None, space: SearchSpace) -> list[str]:
+        """Sentences on how rough the latencies are that limits hold, where they are."""
+        if asked is None:
+            return []
+        named = [(asked.latency_ms, self.limit), (asked.network.latency_ms, self.budget)]
+        told = [devices.doubt(limit.device, table, space) for limit, table in named if limit and table]
+        return [doubt for doubt in told if doubt is not None]
 
 
 def device_tables(

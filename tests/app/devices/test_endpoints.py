@@ -111,6 +111,25 @@ def test_channels_and_cells_are_chosen_for_a_budget_of_time(service: Service) ->
 
 
 @ONE_DATABASE
+def test_a_rough_table_is_doubted_wherever_it_is_used(service: Service) -> None:
+    table = sent()
+    for place, network in enumerate(table["networks"]):
+        for name in ("ms", "low", "high"):
+            network[name] *= 1 + place % 2
+    told = service.post("/v1/devices", table)
+    assert told["median_relative_error"] > 0.15
+    assert "are rough" in told["warnings"][0]
+    shape, within = {"channels": 8, "cells": 5}, {"device": "my-pi", "max": 1000.0}
+    for body in (
+        {"constraints": {"network": shape, "latency_ms": within}},
+        {"constraints": {"network": {"latency_ms": within}}},
+        {"constraints": {"network": shape}, "rank": {"by": "latency", "device": "my-pi"}},
+    ):
+        answer = service.post(GENERATE, {"random": "uniform", **body})
+        assert any("'my-pi' are rough" in warning for warning in answer["warnings"]), body
+
+
+@ONE_DATABASE
 def test_tables_that_do_not_tell_what_they_should_are_refused(service: Service) -> None:
     table = sent()
     operation, network = table["operations"][0], table["networks"][0]
@@ -126,6 +145,7 @@ def test_tables_that_do_not_tell_what_they_should_are_refused(service: Service) 
         ({"networks": [{**network, "genotype": [[[1, 0]], [[1, 0]]]}]}, "networks[0].genotype"),
         ({"networks": [{**network, "genotype": [[[99, 0]] * 8] * 2}]}, "networks[0].genotype"),
         ({"name": ""}, "name"),
+        ({"name": "a\u0000b"}, "name"),
     ]
     for change, field in cases:
         assert service.refused("/v1/devices", {**table, **change}) == [field], field
