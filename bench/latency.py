@@ -1,7 +1,7 @@
 """How well latencies are told that are added up from a device's table.
 
-On this machine (`onnxruntime`, one thread), the models of `vgae-nas profile` are timed for the DARTS space, then
-`--networks` random networks that the table has not seen. `median_relative_error` and `spearman` are of its
+On this machine (`onnxruntime`, one thread), the models of `vgae-nas profile` are timed for the DARTS space,
+then `--networks` random networks that the table has not seen. `median_relative_error` and `spearman` are of its
 standard network; `small` has the same of one of 16 channels and 8 cells. `per_second` counts architectures
 whose latency is told.
 

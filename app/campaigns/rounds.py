@@ -237,12 +237,10 @@ class Round:
         choice = propose(tried, accuracies, pool, self.space.space, source)
         if choice is None:
             return None
-        number = choice.number
-        for place, drawn in enumerate(pools):
-            if number < len(drawn.genotypes):
-                break
-            number -= len(drawn.genotypes)
-        drawn = drawn.select(torch.tensor([number]))
+        ends = np.cumsum([len(drawn.genotypes) for drawn in pools])
+        place = int(np.searchsorted(ends, choice.number, side="right"))
+        drawn = pools[place]
+        drawn = drawn.select(torch.tensor([choice.number - int(ends[place]) + len(drawn.genotypes)]))
         origin = Origin.RANDOM if place == 0 else Origin.GENERATED
         return drawn, origin, self._reason(choice, drawn, ranked, len(pool))
 
