@@ -1,9 +1,9 @@
 """How well latencies are told that are added up from a device's table.
 
 On this machine (`onnxruntime`, one thread), the models of `vgae-nas profile` are timed for the DARTS space,
-then `--networks` random networks that the table has not seen. `median_relative_error` and `spearman` are of its
-standard network; `small` has the same of one of 16 channels and 8 cells. `per_second` counts architectures
-whose latency is told.
+then `--networks` random networks that the table has not seen. `median_relative_error` and `spearman` are of
+its standard network; `small` has the same of one of 16 channels and 8 cells. `per_second` counts
+architectures whose latency is told.
 
 Of NAS-Bench-201's latencies (Raspberry Pi 4, Pixel 3, Jetson), `devices` has the error, R² and Spearman of
 an additive table that is fitted to 100 architectures, on all others: the mean of `--seeds` draws.
