@@ -151,14 +151,14 @@ def _rows(campaign: Campaign, arm: str, trials: Sequence[CampaignTrial]) -> list
 def _why(campaign: Campaign, trial: CampaignTrial) -> str:
     """Why it was trained, in words."""
     if trial.epochs != campaign.epochs[0]:
-        return f"among the best of those with {_before(campaign, trial)} epochs"
+        return f"among the best of those with {_counted(_before(campaign, trial), 'epoch')}"
     source = trial.genotype.source
     place = "drawn anywhere in the space"
     if source["kind"] == "near":
         points: list[dict[str, Any]] = source.get("points", [])
         of_source = points and "dataset_id" in points[0]
         start = f"the best of {_source_name(campaign)}" if of_source else "one of the best so far"
-        place = f"{source.get('edits', 0)} edits from {start}"
+        place = f"{_counted(source.get('edits', 0), 'edit')} from {start}"
     if "chosen_by" not in source:
         return place
     chosen = CHOSEN[source["chosen_by"]].format(source=_source_name(campaign))
@@ -184,6 +184,10 @@ def _verdicts(campaign: Campaign, trials: Sequence[CampaignTrial], dataset: str)
         for arm in reversed(campaign.arms)
     }
     return compare(campaign.dataset_id, dataset, accuracies)
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def _number(value: float | None) -> str:

@@ -86,7 +86,7 @@ def test_a_campaign_uses_its_budget_and_tells_what_it_tried_and_why(
         assert len({row["genotype_id"] for row in brief}) == len(brief)
         assert whole
         for row in whole:
-            assert "among the best of those with 1 epochs" in row["why"]
+            assert "among the best of those with 1 epoch" in row["why"]
             assert row["genotype_id"] in {other["genotype_id"] for other in brief}
         best = max(whole, key=lambda row: row["accuracy"])
         assert rows[-1]["best_accuracy"] == best["accuracy"]
