@@ -26,8 +26,8 @@ from app.jobs.tables import Job
 from app.latent_spaces.opened import OpenSpace, open_space
 from app.settings import Settings
 from app.trainings import service as trainings
-from models.generation.campaign import Choice, Source, operation_edits, propose
-from models.generation.generate import Generated, Sample, generate, near, uniform
+from models.generation.campaign import Choice, Source, propose
+from models.generation.generate import Generated, generate, near, uniform
 from models.generation.halving import Trial, step
 from models.genotypes.constraints import Constraints
 from models.genotypes.genotype import from_dict, to_tensor
@@ -229,8 +229,6 @@ class Round:
             points = encode(self.space.net, from_tensor(starts, self.space.space))
             draw = near(points, self.space.box, self.space.space.gamma, generator)
             pools.append(self._drawn(draw, NEAR, tried, starts))
-        if ranked:
-            pools.append(self._edited(self._tensor(ranked[:BEST])))
         pool = torch.cat([drawn.genotypes for drawn in pools])
         source = None if self.known is None else Source.of(*self.known, self.space.space)
         accuracies = np.array(list(shortest.values()), dtype=np.float64)
@@ -244,28 +242,12 @@ class Round:
         origin = Origin.RANDOM if place == 0 else Origin.GENERATED
         return drawn, origin, self._reason(choice, drawn, ranked, len(pool))
 
-    def _edited(self, best: Tensor) -> Generated:
-        """What differs in one operation from the best so far, as if it had been drawn near them."""
-        space = self.space.space
-        changed = operation_edits(best, space)
-        starts = torch.arange(len(best)).repeat_interleave(len(changed) // len(best))
-        if self.constraints is not None:
-            kept = self.constraints.met_by(changed, space)
-            changed, starts = changed[kept], starts[kept]
-        latents = self.space.latents[:0]
-        if len(changed):
-            latents = encode(self.space.net, from_tensor(changed, space))
-        ones = torch.ones(len(changed), dtype=torch.int64)
-        return Generated(changed, Sample(latents, None, starts), len(changed), 0, 0, 0, ones)
-
     def _reason(self, choice: Choice, drawn: Generated, ranked: Sequence[str], among: int) -> dict[str, Any]:
         """The source of a genotype: where it was drawn, and why it was chosen."""
         reason: dict[str, Any] = {"kind": "uniform", "chosen_by": choice.by, "among": among}
         if drawn.sample.points is not None:
             start = int(drawn.sample.points[0])
-            reason["kind"] = "near"
-            if drawn.sample.directions is not None:
-                reason["gamma"] = self.space.space.gamma
+            reason |= {"kind": "near", "gamma": self.space.space.gamma}
             if drawn.edits is not None:
                 reason["edits"] = int(drawn.edits[0])
             if start < len(ranked[:BEST]):

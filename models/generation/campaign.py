@@ -52,26 +52,6 @@ class Source:
         return (self.predictor.predict(table).scores - self.mean) / self.deviation
 
 
-def operation_edits(genotypes: Tensor, space: SearchSpace) -> Tensor:
-    """All genotypes that differ from one of some by the operation of one edge.
-
-    Args:
-        genotypes: in the form of `genotype.to_tensor`.
-        space: their search space.
-
-    Returns:
-        of each genotype in turn as many, `[genotypes * edits, cell, edge, 2]`.
-    """
-    choices = torch.tensor(space.choices)
-    cells, edges = genotypes.shape[1:3]
-    changed = genotypes[:, None, None, None].repeat(1, cells, edges, len(choices), 1, 1, 1)
-    for cell in range(cells):
-        for edge in range(edges):
-            changed[:, cell, edge, :, cell, edge, 0] = choices
-    flat = changed.flatten(1, 3)  # [genotypes, cell * edge * choice, ...]
-    return flat[(flat != genotypes[:, None]).flatten(2).any(2)]
-
-
 @dataclass(frozen=True)
 class Choice:
     """The genotype to train next, and why.

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.generation.campaign import FORGOTTEN, Choice, Source, operation_edits, propose
+from models.generation.campaign import FORGOTTEN, Choice, Source, propose
 from models.generation.predictor import PredictorError
 from models.genotypes.genotype import random_tensor, to_tensor
 from models.genotypes.search_space import DARTS, NAS_BENCH_201, SearchSpace
@@ -109,18 +109,6 @@ def test_what_is_in_training_turns_the_next_worker_elsewhere() -> None:
     second = propose(waiting, truth(tried), pool, DARTS)
     assert second is not None
     assert second.number != first.number
-
-
-@pytest.mark.parametrize("space", [DARTS, NAS_BENCH_201], ids=lambda space: space.name)
-def test_operation_edits_are_all_that_differ_in_one_operation(space: SearchSpace) -> None:
-    genotypes = some(3, 11, space)
-    edges, others = genotypes[0, ..., 0].numel(), len(space.choices) - 1
-    changed = operation_edits(genotypes, space)
-    assert len(changed) == 3 * edges * others
-    for genotype, group in zip(genotypes, changed.chunk(3), strict=True):
-        assert ((group != genotype).flatten(1).sum(1) == 1).all()
-        assert torch.equal(group[..., 1], genotype[..., 1].expand_as(group[..., 1]))
-        assert len(torch.unique(group, dim=0)) == edges * others
 
 
 def test_equal_accuracies_are_no_reason_to_stop() -> None:
