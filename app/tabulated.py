@@ -23,6 +23,11 @@ def comma_separated(fields: Sequence[str], rows: Iterable[Mapping[str, Any]]) ->
     return out.getvalue()
 
 
+def number(value: float | None, digits: int = 2) -> str:
+    """A number as a cell, or a dash where there is none."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
 def _no_formula(value: Any) -> Any:
     formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
     return f"'{value}" if formula else value

@@ -63,9 +63,9 @@ def markdown(figures: CampaignTableOut) -> str:
             f"{row.trainings:.2f}",
             f"{row.hours:.3f}",
             f"{row.epochs}" + ("" if row.whole else " (brief)"),
-            _number(row.accuracy),
-            _number(row.test_accuracy),
-            _number(row.best_test_accuracy),
+            tabulated.number(row.accuracy),
+            tabulated.number(row.test_accuracy),
+            tabulated.number(row.best_test_accuracy),
             row.why,
         )
         for row in figures.items
@@ -188,7 +188,3 @@ def _verdicts(campaign: Campaign, trials: Sequence[CampaignTrial], dataset: str)
 
 def _counted(count: int, thing: str) -> str:
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"

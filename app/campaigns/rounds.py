@@ -12,10 +12,11 @@ from torch import Tensor
 from app.artifacts import Artifacts
 from app.campaigns import service
 from app.campaigns.tables import Campaign
-from app.campaigns.trials import CampaignTrial, best, of_campaign, open_ones
+from app.campaigns.trials import CampaignTrial, best, of_campaign, seen
 from app.database import Database
 from app.datasets import service as datasets
 from app.datasets.tables import Dataset
+from app.generation import limits
 from app.generation import service as generation
 from app.generation.schemas import ConstraintsIn
 from app.genotypes import ranking
@@ -27,6 +28,7 @@ from app.latent_spaces.opened import OpenSpace, open_space
 from app.settings import Settings
 from app.trainings import service as trainings
 from models.generation.campaign import Choice, Source, propose
+from models.generation.features import Figures
 from models.generation.generate import Generated, generate, near, uniform
 from models.generation.halving import Trial, step
 from models.genotypes.constraints import Constraints
@@ -50,7 +52,7 @@ class Planned:
     """What a round has decided, not yet stored.
 
     Args:
-        seen: the number of trainings, and of those that are over, on which it is based.
+        seen: the trainings on which it is based, as `trials.seen` counts them.
         genotypes: rows to be stored first.
         plans: of trainings to be started.
         ended: why arms are over that were not before.
@@ -100,7 +102,7 @@ class Round:
         space: OpenSpace,
         constraints: Constraints | None,
         trials: Sequence[CampaignTrial],
-        known: tuple[Tensor, np.ndarray[Any, np.dtype[np.float64]]] | None,
+        known: tuple[Tensor, Figures] | None,
     ) -> None:
         self.campaign, self.dataset, self.space = campaign, dataset, space
         self.constraints, self.trials, self.known = constraints, trials, known
@@ -109,12 +111,11 @@ class Round:
         self.forms = {trial.genotype.id: from_dict(trial.genotype.genotype, space.space) for trial in trials}
         self.costs = self._costs()
         self.arms = [self._arm(name) for name in campaign.arms]
-        over = sum(trial.job.status.is_final for trial in trials)
-        self.planned = Planned((len(trials), over))
+        self.planned = Planned(seen(trials))
 
     def plan(self, workers: int) -> Planned:
         """Starts trainings until every worker has one, the arm that has used least first."""
-        free = workers - len(open_ones(self.trials))
+        free = workers - sum(trial.runs for arm in self.arms for trial in arm.trials)
         while free > 0 and any(self._start_one(arm) for arm in sorted(self.arms, key=self._used)):
             free -= 1
         for arm in self.arms:
@@ -142,10 +143,10 @@ class Round:
         ours = [trial for trial in self.trials if trial.training.arm == name]
         trials = [trial.halved(self.campaign.epochs) for trial in ours]
         spent = 0.0
-        for trial, seen in zip(ours, trials, strict=True):
-            if not seen.runs:
+        for trial, halved in zip(ours, trials, strict=True):
+            if not halved.runs:
                 hours = "hours" in self.campaign.budget
-                spent += (trial.hours or 0.0) if hours else self.costs[seen.rung]
+                spent += (trial.hours or 0.0) if hours else self.costs[halved.rung]
         arm = Arm(name, trials, spent)
         found = best(self.trials, name)
         reached = found.test_accuracy if found is not None else None
@@ -203,7 +204,7 @@ class Round:
         drawn, origin, source = found
         if self.constraints is not None:
             space = self.space.space
-            source["network"] = generation.networks(drawn.genotypes, space, self.constraints)[0]
+            source["network"] = limits.networks(drawn.genotypes, space, self.constraints)[0]
         source["campaign_id"] = self.campaign.id
         (row,) = generation.described(drawn, self.space, origin, [source])
         self.planned.genotypes.append(row)
@@ -284,11 +285,11 @@ def plan(database: Database, campaign_id: str, settings: Settings, artifacts: Ar
         dataset = datasets.get(session, campaign.dataset_id)
         space = open_space(session, campaign.latent_space_id, artifacts)
         asked = None if campaign.constraints is None else ConstraintsIn.model_validate(campaign.constraints)
-        shape = generation.network_shape(session, asked, space.space, campaign.dataset_id, "dataset_id")
-        tables = generation.device_tables(session, asked, space.space, shape)
+        shape = limits.network_shape(session, asked, space.space, campaign.dataset_id, "dataset_id")
+        tables = limits.device_tables(session, asked, space.space, shape)
         trials, known = of_campaign(session, campaign), _known(session, campaign, space)
         living = workers.count_living(session, settings)
-    constraints = generation.limits(asked, shape, space.space, tables)
+    constraints = limits.constraints(asked, shape, space.space, tables)
     return Round(campaign, dataset, space, constraints, trials, known).plan(max(1, living))
 
 
@@ -301,10 +302,9 @@ def store(session: Session, campaign_id: str, round_id: str, planned: Planned) -
     campaign, _ = service.get(session, campaign_id)
     jobs.lock(session, campaign.job_id)
     parent = jobs.get(session, campaign.job_id)
-    trials = of_campaign(session, campaign)
     if parent.cancel_requested:
         return []
-    if planned.seen != (len(trials), sum(trial.job.status.is_final for trial in trials)):
+    if planned.seen != seen(of_campaign(session, campaign)):
         jobs.order_round(session, parent, besides=round_id)
         return []
     if planned.genotypes:
@@ -315,9 +315,7 @@ def store(session: Session, campaign_id: str, round_id: str, planned: Planned) -
     return [trainings.create(session, training) for training in planned.plans]
 
 
-def _known(
-    session: Session, campaign: Campaign, space: OpenSpace
-) -> tuple[Tensor, np.ndarray[Any, np.dtype[np.float64]]] | None:
+def _known(session: Session, campaign: Campaign, space: OpenSpace) -> tuple[Tensor, Figures] | None:
     """What was known elsewhere when the campaign began, as far as it is still there."""
     if campaign.source is None:
         return None

@@ -14,8 +14,7 @@ from app.campaigns.trials import CampaignTrial, best
 from app.database import Database, new_id, now
 from app.datasets import service as datasets
 from app.datasets.neighbors import neighbors
-from app.generation import prediction
-from app.generation import service as generation
+from app.generation import limits, prediction
 from app.generation.prediction import Known
 from app.generation.schemas import RangeIn
 from app.genotypes import ranking
@@ -32,6 +31,7 @@ from models.generation.halving import ETA, lengths
 from models.generation.predictor import PredictorError
 from models.genotypes.constraints import Constraints
 from models.genotypes.search_space import DEFAULT_SPACE
+from models.genotypes.size import NetworkShape
 from models.trainings.retrain import RECIPES, TrainRecipe
 
 PREFIX = "camp"
@@ -55,13 +55,13 @@ def start(
         dataset = datasets.get(session, request.dataset_id, "dataset_id")
         trainings.require_trainable(dataset, recipe, "dataset_id")
         space, warnings = _space(session, request, artifacts)
-        shape = generation.network_shape(
+        shape = limits.network_shape(
             session, request.constraints, space.space, request.dataset_id, "dataset_id"
         )
-        tables = generation.device_tables(session, request.constraints, space.space, shape)
+        tables = limits.device_tables(session, request.constraints, space.space, shape)
     if request.constraints is not None and request.constraints.edits != RangeIn():
         raise InvalidRequest.of("constraints.edits", "do not go with a campaign, whose starts change")
-    _require_any(space, generation.limits(request.constraints, shape, space.space, tables))
+    _require_any(space, limits.constraints(request.constraints, shape, space.space, tables))
     _require_own_network(
         request, dataset.name, (dataset.channels, dataset.image_size, dataset.classes), shape
     )
@@ -159,7 +159,9 @@ def _require_any(space: OpenSpace, constraints: Constraints | None) -> None:
         )
 
 
-def _require_own_network(request: CampaignIn, name: str, images: tuple[int, int, int], shape: Any) -> None:
+def _require_own_network(
+    request: CampaignIn, name: str, images: tuple[int, int, int], shape: NetworkShape
+) -> None:
     """Raises `InvalidRequest` where a network's budget is for other images than the campaign trains on."""
     budgeted = request.constraints is not None and request.constraints.network.budgeted
     if budgeted and (shape.image_channels, shape.image_size, shape.classes) != images:

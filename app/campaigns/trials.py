@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.campaigns.tables import Campaign
 from app.evaluations.tables import Evaluation
 from app.genotypes.tables import Genotype
-from app.jobs.tables import Job, JobStatus
+from app.jobs.tables import Job
 from app.trainings.tables import Training
 from models.generation.halving import Trial
 
@@ -86,6 +86,6 @@ def best(trials: Sequence[CampaignTrial], arm: str) -> CampaignTrial | None:
     return max(whole, key=lambda trial: trial.accuracy or 0.0, default=None)
 
 
-def open_ones(trials: Sequence[CampaignTrial]) -> list[CampaignTrial]:
-    """The trainings that wait or run."""
-    return [trial for trial in trials if trial.job.status in (JobStatus.QUEUED, JobStatus.RUNNING)]
+def seen(trials: Sequence[CampaignTrial]) -> tuple[int, int]:
+    """The number of trainings, and of those that are over: what a round's decision rests on."""
+    return len(trials), sum(trial.job.status.is_final for trial in trials)

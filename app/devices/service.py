@@ -10,7 +10,7 @@ from app.devices.schemas import DeviceFullOut, DeviceIn
 from app.devices.tables import Device
 from app.problems import InvalidRequest, NotFound
 from models.genotypes.genotype import from_dict
-from models.genotypes.latency import DeviceTable, LatencyError, NetworkTiming, OperationTiming
+from models.genotypes.latency import DeviceTable, Judged, LatencyError, NetworkTiming, OperationTiming
 from models.genotypes.search_space import SEARCH_SPACES, SearchSpace
 from models.genotypes.size import NetworkShape
 
@@ -141,9 +141,8 @@ def find(
     return table
 
 
-def doubt(name: str, table: DeviceTable, space: SearchSpace) -> str | None:
+def doubt(name: str, judged: Judged) -> str | None:
     """A sentence on how rough latencies on a device are, where they are."""
-    judged = table.left_out(space)
     if judged.median_relative_error is None:
         return (
             f"whether the table of {name!r} tells networks that it has not seen is not known: it has too few"
@@ -184,7 +183,8 @@ def of_request(request: DeviceIn) -> DeviceTable:
 def shown(row: Device) -> dict[str, Any]:
     """What clients see of a table."""
     table, space = table_of(row), SEARCH_SPACES[row.search_space]
-    judged, rough = table.left_out(space), doubt(row.name, table, space)
+    judged = table.left_out(space)
+    rough = doubt(row.name, judged)
     fields = {name: getattr(row, name, None) for name in DeviceFullOut.model_fields}
     return {
         **fields,

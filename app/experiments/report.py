@@ -96,10 +96,10 @@ def markdown(figures: TableOut) -> str:
             "dataset": row.dataset,
             "n": str(row.n) + (f" ({row.failed} failed)" if row.failed else ""),
             "size": _spread(row.mean_params, row.sd_params, 1e-3, 1),
-            "best_accuracy": _number(row.best_accuracy, 2),
+            "best_accuracy": tabulated.number(row.best_accuracy, 2),
             "accuracy": _spread(row.mean_accuracy, row.sd_accuracy, 1, 2),
-            "mean_selected_accuracy": _number(row.mean_selected_accuracy, 2),
-            "search_hours": _number(row.search_hours, 2),
+            "mean_selected_accuracy": tabulated.number(row.mean_selected_accuracy, 2),
+            "search_hours": tabulated.number(row.search_hours, 2),
         }
         rows.append([cells[name] for name in HEADINGS])
     table = tabulated.markdown(list(HEADINGS.values()), rows)
@@ -125,7 +125,7 @@ def verdicts_in_markdown(verdicts: Sequence[VerdictOut]) -> str:
             verdict.other,
             verdict.dataset,
             verdict.verdict,
-            _number(verdict.difference, 2) + _interval(verdict.interval),
+            tabulated.number(verdict.difference, 2) + _interval(verdict.interval),
             _interval(verdict.bootstrap_interval).strip() or "–",
             "–" if verdict.trainings_needed is None else str(verdict.trainings_needed),
         )
@@ -285,12 +285,8 @@ def _interval(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else f" [{interval[0]:+.2f}, {interval[1]:+.2f}]"
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
 def _spread(value: float | None, deviation: float | None, scale: float, digits: int) -> str:
     if value is None:
         return "–"
-    shown = _number(value * scale, digits)
+    shown = tabulated.number(value * scale, digits)
     return shown if deviation is None else f"{shown} ± {deviation * scale:.{digits}f}"

@@ -200,7 +200,7 @@ def order(
         return _by_score(space, rank, shape, basis.known[0], judge)
     if rank.by != "accuracy":
         shown = RankedOut(by=rank.by, device=rank.device, order=rank.order or "smallest")
-        rough = devices.doubt(rank.device, device, space) if rank.device and device else None
+        rough = devices.doubt(rank.device, device.left_out(space)) if rank.device and device else None
         return Order(rank, shown, space, shape, device=device, warnings=[rough] if rough else [])
     refused = []
     for found in basis.known:

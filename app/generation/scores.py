@@ -81,6 +81,6 @@ class Judge:
     def beside(self, table: Figures, genotypes: Tensor) -> Figures:
         """The features of genotypes with their scores before them."""
         assert self.scales is not None
-        found = self.scores(genotypes) if len(genotypes) else {name: np.empty(0) for name in self.scales}
+        found = self.scores(genotypes)
         columns = [(found[name] - mean) / deviation for name, (mean, deviation) in self.scales.items()]
         return np.concatenate([np.stack(columns, axis=1), table], axis=1)

@@ -51,9 +51,9 @@ class Budget:
 
     Args:
         shape: of the images and classes, and of what is not free.
-        parameters, macs: the most; `None` for any number, but not for both.
+        parameters, macs: the most; `None` for any number.
         channels, cells: those that are given; `None` where they are free.
-        latency: the most nanoseconds on a device; `None` for any number.
+        latency: the most nanoseconds on a device; `None` for any number. One of the three is given.
         device: what is known of the device, within whose measured channels and cells the network then is.
     """
 
@@ -81,10 +81,11 @@ class Budget:
         costs = {name: self._costs(genotypes, space, name) for name in COSTS}
         limits = {name: limit for name in COSTS if (limit := getattr(self, name)) is not None}
         step = self._widest(costs, limits)  # [batch, depth]
-        shares = [_at(costs[name], step) / limit for name, limit in limits.items()]
+        shares = []
         if self.latency is not None:
             step, share = self._in_time(genotypes, space, step)
-            shares = [_at(costs[name], step) / limit for name, limit in limits.items()] + [share]
+            shares.append(share)
+        shares += [_at(costs[name], step) / limit for name, limit in limits.items()]
         fits = step > 0
         channels = 2 * step if self.channels is None else torch.full_like(step, self.channels)
         share = torch.stack(shares).amax(0)
@@ -138,30 +139,31 @@ class Budget:
         """The last step of channels, up to some step, that keeps to the latency, and its share of that."""
         assert self.device is not None
         assert self.latency is not None
-        steps = max(1, int(step.max())) if step.numel() else 1
-        times = torch.full((*step.shape, steps), NEVER)  # [batch, depth, step]
+        chosen, taken = torch.zeros_like(step), torch.zeros_like(step)
         for place, cells in enumerate(self.depths(space)):
-            for k in range(steps):
-                shape = replace(self.shape, channels=self.channels or 2 * (k + 1), cells=cells)
-                if self.device.tells(shape):
-                    times[:, place, k] = self.device.costs(space, shape).of(genotypes, space)
-        every = torch.arange(1, steps + 1)
-        within = (times <= self.latency) & (every <= step[..., None])
-        chosen = (within * every).amax(-1)
-        taken = times.gather(-1, (chosen - 1).clamp(min=0)[..., None])[..., 0]
+            for k in self._measured(cells):
+                shape = replace(self.shape, channels=self.channels or 2 * k, cells=cells)
+                times = self.device.costs(space, shape).of(genotypes, space)
+                within = (times <= self.latency) & (k <= step[:, place])
+                chosen[within, place], taken[within, place] = k, times[within]
         return chosen, taken / self.latency
+
+    def _measured(self, cells: int) -> list[int]:
+        """The steps of channels, ascending, at which the device tells networks of so many cells."""
+        assert self.device is not None
+        steps = range(1, 2 if self.channels is not None else MOST_CHANNELS // 2 + 1)
+        shapes = {k: replace(self.shape, channels=self.channels or 2 * k, cells=cells) for k in steps}
+        return [k for k, shape in shapes.items() if self.device.tells(shape)]
 
     def least_latency(self, space: SearchSpace) -> int | None:
         """The least nanoseconds of any genotype in any shape to choose from; `None` where none is known."""
         assert self.device is not None
-        channels = [self.channels] if self.channels is not None else range(2, MOST_CHANNELS + 1, 2)
-        shapes = [replace(self.shape, channels=c, cells=d) for c in channels for d in self.depths(space)]
-        told = [self.device.costs(space, shape) for shape in shapes if self.device.tells(shape)]
-        return min((costs.bounds(space)[0] for costs in told), default=None)
-
-
-NEVER = 2**62
-"""Nanoseconds that no limit allows."""
+        shapes = [
+            replace(self.shape, channels=self.channels or 2 * k, cells=cells)
+            for cells in self.depths(space)
+            for k in self._measured(cells)
+        ]
+        return min((self.device.costs(space, shape).bounds(space)[0] for shape in shapes), default=None)
 
 
 def _at(costs: Tensor, step: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -70,7 +70,15 @@ class DeviceTable:
     operations: tuple[OperationTiming, ...]
     networks: tuple[NetworkTiming, ...]
 
-    @property
+    @cached_property
+    def taken(self) -> Mapping[tuple[str, int, int], Mapping[int, float]]:
+        """Milliseconds of each operation, image size and stride, by the channels at which it was measured."""
+        found: dict[tuple[str, int, int], dict[int, float]] = {}
+        for timing in self.operations:
+            found.setdefault((timing.operation, timing.size, timing.stride), {})[timing.channels] = timing.ms
+        return found
+
+    @cached_property
     def shapes(self) -> list[tuple[int, int]]:
         """The channels and cells of the networks that were measured."""
         return sorted({(network.channels, network.cells) for network in self.networks})
@@ -143,7 +151,7 @@ def latency(genotypes: Tensor, space: SearchSpace, shape: NetworkShape, table: D
     return table.costs(space, shape).of(genotypes, space)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def _costs(table: DeviceTable, space: SearchSpace, shape: NetworkShape) -> Costs:
     factors: dict[int, dict[int, float]] = {}
     fixed: dict[int, dict[int, float]] = {}
@@ -163,6 +171,7 @@ def _costs(table: DeviceTable, space: SearchSpace, shape: NetworkShape) -> Costs
     return Costs(round(rest * NANOSECONDS), (edges * NANOSECONDS).round().long())
 
 
+@lru_cache(maxsize=1024)
 def _calibrated(table: DeviceTable, space: SearchSpace, shape: NetworkShape) -> tuple[float, float]:
     """The factor of what operations take, and the milliseconds that networks of a measured shape share."""
     ours = [net for net in table.networks if (net.channels, net.cells) == (shape.channels, shape.cells)]
@@ -179,16 +188,13 @@ def _calibrated(table: DeviceTable, space: SearchSpace, shape: NetworkShape) -> 
 
 def _edges(table: DeviceTable, space: SearchSpace, shape: NetworkShape) -> Tensor:
     """Milliseconds of operations alone, float64 `[cell, from input, operation]`, over all cells."""
-    known: dict[tuple[str, int, int], dict[int, float]] = {}
-    for timing in table.operations:
-        known.setdefault((timing.operation, timing.size, timing.stride), {})[timing.channels] = timing.ms
     edges = torch.zeros(len(space.cells), 2, len(space.operations), dtype=torch.float64)
     for cell, from_input, channels, size, stride in edges_of(space, shape):
         for index in space.choices:
             name = space.operations[index]
             if name != "none":
                 where = f"channels of {name!r} on {size} x {size} pixels at stride {stride}"
-                taken = _between(channels, known.get((name, size, stride), {}), where)
+                taken = _between(channels, table.taken.get((name, size, stride), {}), where)
                 edges[cell, int(from_input), index] += taken
     return edges
 
