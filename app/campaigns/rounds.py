@@ -30,7 +30,7 @@ from app.trainings import service as trainings
 from models.generation.campaign import Choice, Source, propose
 from models.generation.features import Figures
 from models.generation.generate import Generated, generate, near, uniform
-from models.generation.halving import Trial, step
+from models.generation.halving import Step, Trial, step
 from models.genotypes.constraints import Constraints
 from models.genotypes.genotype import from_dict, to_tensor
 from models.genotypes.graph import from_tensor
@@ -55,7 +55,7 @@ class Planned:
         seen: the trainings on which it is based, as `trials.seen` counts them.
         genotypes: rows to be stored first.
         plans: of trainings to be started.
-        ended: why arms are over that were not before.
+        ended: why each arm that is over has ended.
         progress: of the campaign.
     """
 
@@ -154,7 +154,12 @@ class Round:
             arm.ended = f"the target is reached: {reached:.2f} %"
         elif sum(trial.failed for trial in trials) >= HOPELESS and all(t.failed or t.runs for t in trials):
             arm.ended = f"its first {HOPELESS} trainings failed"
+        elif not any(trial.runs for trial in trials) and self._next(arm) is None:
+            arm.ended = "its budget is used"
         return arm
+
+    def _next(self, arm: Arm) -> Step | None:
+        return step(arm.trials, self.costs, self.limit - self._used(arm))
 
     def _used(self, arm: Arm) -> float:
         return arm.spent + sum(self.costs[trial.rung] for trial in arm.trials if trial.runs)
@@ -163,10 +168,8 @@ class Round:
         """Starts a training of an arm; `False` where it has none to start now, or is over."""
         if arm.ended is not None:
             return False
-        following = step(arm.trials, self.costs, self.limit - self._used(arm))
+        following = self._next(arm)
         if following is None:
-            if not any(trial.runs for trial in arm.trials):
-                arm.ended = "its budget is used"
             return False
         genotype_id = following.candidate or self._begin(arm)
         if genotype_id is None:

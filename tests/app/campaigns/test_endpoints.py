@@ -198,6 +198,21 @@ def test_a_target_that_is_reached_ends_it(service: Service, body: dict[str, Any]
 
 
 @ONE_DATABASE
+def test_an_arm_that_is_over_is_told_so_while_the_other_goes_on(
+    service: Service, body: dict[str, Any]
+) -> None:
+    job = service.post("/v1/campaigns", {**body, "compare": "random", "budget": {"trainings": 2}, "rungs": 1})
+    path = job["links"]["campaign"]
+    for _ in range(7):  # rounds and trainings in turn: three trainings have ended, the fourth waits
+        service.run_jobs()
+    states = {row["arm"]: row["status"] for row in service.get(job["links"]["table"])["items"]}
+    assert states == {"ours": "succeeded", "random": "queued"}
+    shown = service.get(path)
+    assert shown["ended"] == {"ours": "its budget is used"}
+    assert shown["progress"] == pytest.approx(0.75)
+
+
+@ONE_DATABASE
 def test_hours_are_a_budget_too(service: Service, body: dict[str, Any]) -> None:
     job = service.post("/v1/campaigns", {**body, "budget": {"hours": 1e-6}})
     run(service)
