@@ -27,10 +27,11 @@ from sklearn.linear_model import Ridge
 from app.devices.schemas import DeviceIn
 from app.devices.service import of_request
 from app.settings import get_settings
-from bench.tables import columns, one_hot, whole
+from bench.tables import columns, whole
 from models.exports import measure
 from models.exports.export import onnx_bytes
 from models.exports.kit import kit
+from models.generation.features import operations
 from models.genotypes.genotype import from_tensor, random_tensor
 from models.genotypes.latency import NANOSECONDS, latency
 from models.genotypes.search_space import DARTS, NAS_BENCH_201
@@ -85,7 +86,7 @@ def elsewhere(seeds: int) -> dict[str, Any]:
     """The figures of an additive table on NAS-Bench-201's devices."""
     folder = get_settings().data_root / "benchmarks"
     table, measured = whole(folder, NAS_BENCH_201), columns(folder, "nas-bench-201")
-    parts = one_hot(table.genotypes, NAS_BENCH_201)
+    parts = operations(table.genotypes, NAS_BENCH_201)
     figures = {}
     for name, column in DEVICES.items():
         taken, found = measured[column], []

@@ -31,9 +31,9 @@ from sklearn.linear_model import Ridge
 from torch import Tensor
 
 from app.settings import get_settings
-from bench.tables import Figures, one_hot, surrogate, whole
+from bench.tables import Figures, surrogate, whole
 from bench.transfer import neighbours
-from models.generation.features import SIZES, features
+from models.generation.features import SIZES, features, operations
 from models.generation.predictor import fit
 from models.genotypes.genotype import edits
 from models.genotypes.graph import from_tensor
@@ -190,7 +190,7 @@ def ways(genotypes: Tensor, space: SearchSpace, truth: Figures) -> Mapping[str, 
         "predictor": predictor(features(genotypes, space), truth),
         "latents": predictor(with_sizes(latents(genotypes, ready.load(space))), truth),
         "ridge on counts": ridge(counts, truth),
-        "ridge on one-hot edges": ridge(one_hot(genotypes, space), truth),
+        "ridge on one-hot edges": ridge(operations(genotypes, space), truth),
         "parameters": alone(count_parameters(genotypes, space).double().numpy()),
     }
 

@@ -17,7 +17,6 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from models.genotypes.genotype import Genotype, from_dict, to_tensor
-from models.genotypes.graph import from_tensor
 from models.genotypes.search_space import DARTS, SearchSpace
 from models.genotypes.text import from_text
 
@@ -113,8 +112,3 @@ def surrogate(folder: Path) -> tuple[Tensor, Figures]:
         rows = list(csv.DictReader(file))
     accuracies = np.array([float(row["cifar10_val_surrogate"]) for row in rows])
     return to_tensor([darts(row) for row in rows], DARTS), accuracies
-
-
-def one_hot(genotypes: Tensor, space: SearchSpace) -> Figures:
-    """Every (node, predecessor, operation) of a genotype as a column, `[genotypes, columns]`."""
-    return np.asarray(from_tensor(genotypes, space).operations.flatten(1).double().numpy())

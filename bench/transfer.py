@@ -8,8 +8,9 @@ come, with repetitions, but not the best itself. Told is their percentile on the
 table, as a mean over the repetitions and over all pairs of different data sets.
 
 The arms `near_ranked`, `mutation_ranked` and `random_ranked` are the best five of their 100 by the predictor
-of accuracy that is fitted to what is known on the source, those with `_apart` any two of them two edits
-apart; `refused` is the share of repetitions in which the service would not rank, as nothing tells an order.
+of accuracy that is fitted to what is known on the source, by the one for other data sets in the tables and by
+the one for the same in the space of DARTS; those with `_apart` are any two of them two edits apart. `refused`
+is the share of repetitions in which the service would not rank, as nothing tells an order.
 
 The tables are those of `bench/tables.py`. On the space of DARTS nothing is trained: there a ridge regression,
 fitted to what NAS-Bench-301's surrogate predicts, judges. Of the 199 trained DARTS genotypes the arms are
@@ -30,8 +31,8 @@ from sklearn.linear_model import Ridge
 from torch import Tensor
 
 from app.settings import get_settings
-from bench.tables import Figures, Table, darts, one_hot, read, surrogate, whole
-from models.generation.features import features
+from bench.tables import Figures, Table, darts, read, surrogate, whole
+from models.generation.features import features, operations
 from models.generation.generate import generate, near, pack
 from models.generation.predictor import Predictor, fit
 from models.generation.ranked import best as best_of
@@ -101,7 +102,8 @@ def ranked(arms: Mapping[str, Tensor], predictor: Predictor, space: SearchSpace)
     """The best five of each arm by the predictor: as they are, and two edits apart as the service does."""
     found = {}
     for arm in ARMS:
-        scores = torch.from_numpy(predictor.predict(features(arms[arm], space)).scores)
+        table, plain = features(arms[arm], space), operations(arms[arm], space)
+        scores = torch.from_numpy(predictor.predict(table, plain).scores)
         found[f"{arm}_ranked"] = arms[arm][best_of(arms[arm], scores, BEST_OF, space, 0)]
         found[f"{arm}_ranked_apart"] = arms[arm][best_of(arms[arm], scores, BEST_OF, space, APART)]
     return found
@@ -120,14 +122,16 @@ def repetition(
     known = rng.choice(len(table.genotypes), n, replace=False)
     best = table.genotypes[known[table.accuracies[source][known].argmax()]][None]
     others = rng.choice(len(table.genotypes), NEIGHBOURS, replace=False)
-    predictor = fit(features(table.genotypes[known], table.space), table.accuracies[source][known])
+    labelled = table.genotypes[known]
+    accuracies = table.accuracies[source][known]
+    predictor = fit(features(labelled, table.space), accuracies, operations(labelled, table.space))
     arms = {
         "best": best,
         "random": table.genotypes[others],
         "mutation": mutations(best, table.space, rng),
-        "near": neighbours(net, table.genotypes[known], best, seed),
+        "near": neighbours(net, labelled, best, seed),
         "mutation_drawn": drawn_mutations(best, table.space, rng),
-        "near_drawn": neighbours(net, table.genotypes[known], best, seed, unique=False),
+        "near_drawn": neighbours(net, labelled, best, seed, unique=False),
     }
     return arms | ranked(arms, predictor, table.space), predictor
 
@@ -207,11 +211,11 @@ def judged(folder: Path, repetitions: int) -> dict[str, Any]:
     genotypes, accuracy = surrogate(folder)
     order = np.random.default_rng(0).permutation(len(genotypes))
     held, fitted = order[:200], order[200:]
-    columns = one_hot(genotypes, DARTS)
+    columns = operations(genotypes, DARTS)
     judge = Ridge(alpha=3.0).fit(columns[fitted], accuracy[fitted])
     agreement = spearmanr(judge.predict(columns[held]), accuracy[held]).statistic
     everyone = np.sort(
-        judge.predict(one_hot(random_tensor(20_000, DARTS, torch.Generator().manual_seed(0)), DARTS))
+        judge.predict(operations(random_tensor(20_000, DARTS, torch.Generator().manual_seed(0)), DARTS))
     )
     net, figures = ready.load(DARTS), {}
     for n in (20, 100, 200):
@@ -220,7 +224,7 @@ def judged(folder: Path, repetitions: int) -> dict[str, Any]:
         for seed in range(repetitions):
             rng = np.random.default_rng([seed, n])
             known = random_tensor(n, DARTS, torch.Generator().manual_seed(1_000 * n + seed))
-            accuracies = judge.predict(one_hot(known, DARTS))
+            accuracies = judge.predict(operations(known, DARTS))
             best = known[int(accuracies.argmax())][None]
             predictor = fit(features(known, DARTS), accuracies)
             refused.append(refuses(predictor))
@@ -231,7 +235,7 @@ def judged(folder: Path, repetitions: int) -> dict[str, Any]:
             }
             changed.append(float(edits(arms["near"], best.expand_as(arms["near"]), DARTS).double().mean()))
             for arm, drawn in (arms | ranked(arms, predictor, DARTS)).items():
-                values[arm].append(judge.predict(one_hot(drawn, DARTS)))
+                values[arm].append(judge.predict(operations(drawn, DARTS)))
         ranks = {
             arm: np.array([np.searchsorted(everyone, v).mean() / len(everyone) * 100 for v in drawn])
             for arm, drawn in values.items()

@@ -18,7 +18,7 @@ from app.generation.scores import Judge
 from app.genotypes import ranking
 from app.problems import InvalidRequest
 from app.settings import Settings
-from models.generation.features import features
+from models.generation.features import features, operations
 from models.generation.predictor import Prediction, Predictor, PredictorError, fit
 from models.genotypes.agreement import agreement
 from models.genotypes.genotype import from_dict, to_tensor
@@ -80,6 +80,16 @@ class Known:
         """
         return fit(features(self.genotypes, self.space), self.accuracies.numpy())
 
+    @cached_property
+    def elsewhere(self) -> Predictor:
+        """The predictor that is fitted to it for an order on another data set.
+
+        Raises:
+            PredictorError: too little is known.
+        """
+        table, plain = features(self.genotypes, self.space), operations(self.genotypes, self.space)
+        return fit(table, self.accuracies.numpy(), plain)
+
 
 @dataclass(frozen=True)
 class Order:
@@ -122,7 +132,8 @@ class Order:
         """Their accuracies, where the order is by accuracy."""
         assert self.predictor is not None
         table = features(genotypes, self.space)
-        return self.predictor.predict(table if self.judge is None else self.judge.beside(table, genotypes))
+        table = table if self.judge is None else self.judge.beside(table, genotypes)
+        return self.predictor.predict(table, operations(genotypes, self.space))
 
 
 @dataclass(frozen=True)
@@ -132,10 +143,12 @@ class Basis:
     Args:
         known: of the data sets whose evaluations can rank, the one to take first coming first.
         dataset: on whose images untrained networks are scored; `None` where none are.
+        for_dataset: the data set that the architectures are for, where it is said.
     """
 
     known: Sequence[Known] = ()
     dataset: Dataset | None = None
+    for_dataset: str | None = None
 
 
 def basis(session: Session, space: SearchSpace, rank: RankIn, start: StartOut) -> Basis:
@@ -162,7 +175,8 @@ def basis(session: Session, space: SearchSpace, rank: RankIn, start: StartOut) -
     if rank.by != "accuracy" or rank.training_free:
         images = datasets.get(session, ids[0], "rank.dataset_id")
         datasets.require_images(images, "rank.dataset_id")
-    return Basis([known_on(session, space, dataset_id, "rank.dataset_id") for dataset_id in ids], images)
+    known = [known_on(session, space, dataset_id, "rank.dataset_id") for dataset_id in ids]
+    return Basis(known, images, start.nearest.for_dataset if start.nearest is not None else None)
 
 
 def order(
@@ -204,8 +218,9 @@ def order(
         return Order(rank, shown, space, shape, device=device, warnings=[rough] if rough else [])
     refused = []
     for found in basis.known:
+        elsewhere = basis.for_dataset not in (None, found.dataset_id)
         try:
-            predictor, takes = _predictor(found, judge)
+            predictor, takes = _predictor(found, judge, elsewhere)
             predictor.require_order()
         except PredictorError as error:
             refused.append(f"{found.name!r} tells no order by accuracy: {error}{_by_size(found)}")
@@ -217,6 +232,11 @@ def order(
             agreement=AgreementOut(**asdict(predictor.agreement)),
         )
         warnings = [*refused, *doubts(found)]
+        if elsewhere:
+            warnings.append(
+                f"accuracies are predicted as on {found.name!r}; on the data set that the architectures "
+                "are for they are others, and so may the order be"
+            )
         if rank.training_free and takes is None:
             warnings.append("scores of untrained networks do not lower the error here; they were left out")
         return Order(rank, shown, space, shape, predictor, takes, warnings=warnings)
@@ -224,24 +244,27 @@ def order(
     raise InvalidRequest.of("rank.by", "; ".join([*refused, offer]))
 
 
-def _predictor(found: Known, judge: Judge | None) -> tuple[Predictor, Judge | None]:
-    """The predictor of a data set's accuracies, and what scores it takes, if any.
+def _predictor(found: Known, judge: Judge | None, elsewhere: bool) -> tuple[Predictor, Judge | None]:
+    """The predictor of a data set's accuracies, for it or for another one, and what scores it takes, if any.
 
     Raises:
         PredictorError: too little is known.
     """
-    plain = found.predictor
+    plain = found.elsewhere if elsewhere else found.predictor
     if judge is None or len(found.accuracies) > MOST_JUDGED:
         return plain, None
     takes = judge.standard_over(found.genotypes)
     table = takes.beside(features(found.genotypes, found.space), found.genotypes)
-    scored = fit(table, found.accuracies.numpy())
+    scored = fit(
+        table, found.accuracies.numpy(), operations(found.genotypes, found.space) if elsewhere else None
+    )
     return (scored, takes) if scored.error < plain.error else (plain, None)
 
 
 def _described(predictor: Predictor, takes: Judge | None) -> str:
     sizes = "" if predictor.sized else " without sizes"
-    return f"{predictor.name}{sizes}{'' if takes is None else ', with scores of untrained networks'}"
+    plain = "" if predictor.plain is None else ", averaged with ridge on operations"
+    return f"{predictor.name}{sizes}{plain}{'' if takes is None else ', with scores of untrained networks'}"
 
 
 def _by_score(space: SearchSpace, rank: RankIn, shape: NetworkShape, found: Known, judge: Judge) -> Order:

@@ -51,6 +51,19 @@ def features(genotypes: Tensor, space: SearchSpace) -> Figures:
     return torch.cat(scaled, dim=1).numpy()
 
 
+def operations(genotypes: Tensor, space: SearchSpace) -> Figures:
+    """The operation on every (predecessor, node) as it stands, one-hot, `[batch, columns]`.
+
+    Edges that lead nowhere count with the operation that they have, and rare operations weigh little.
+
+    Args:
+        genotypes: in the form of `genotype.to_tensor`.
+        space: their search space.
+    """
+    found = from_tensor(genotypes, space).operations
+    return np.asarray(found.flatten(1).double().numpy())
+
+
 def blocks(genotypes: Tensor, space: SearchSpace) -> Mapping[str, Tensor]:
     """The blocks of features by name as they stand, each float64 `[batch, columns]`."""
     alive = live(genotypes, space)

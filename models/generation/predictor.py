@@ -1,5 +1,6 @@
 """Predicts the accuracy of genotypes from that of others, and tells how far that can be trusted."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,13 @@ MODELS = {
 ridge regression that also tells its uncertainty."""
 
 
+PLAIN = GaussianProcessRegressor(ConstantKernel(100.0) + DotProduct(0.0, "fixed"), alpha=3.0, optimizer=None)
+"""Ridge regression on operations as they stand; its intercept is all but free."""
+
+EVEN = 50
+"""Labels at which, for another data set, the operations as they stand weigh as much as the form."""
+
+
 class PredictorError(ValueError):
     """Accuracies from which no order can be told; the message says why."""
 
@@ -48,6 +56,29 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Plain:
+    """Ridge regression on operations as they stand, beside a model of the form.
+
+    Args:
+        model: fitted.
+        weight: in the average of the two, 0 to 1.
+    """
+
+    model: GaussianProcessRegressor
+    weight: float
+
+    @classmethod
+    def of(cls, operations: Figures, accuracies: Figures) -> "Plain":
+        """Fitted to accuracies in percent; the fewer they are, the more it weighs."""
+        standard = (accuracies - accuracies.mean()) / accuracies.std()
+        return cls(clone(PLAIN).fit(operations, standard), EVEN / (EVEN + len(accuracies)))
+
+    def mixed(self, form: Figures, operations: Figures) -> Figures:
+        """The average of what the two models say."""
+        return (1 - self.weight) * form + self.weight * operations
+
+
+@dataclass(frozen=True)
 class Predictor:
     """A model of accuracy, fitted to the ranks of evaluated genotypes.
 
@@ -59,6 +90,7 @@ class Predictor:
         widening: the factor by which errors exceed what the model thinks they are.
         error: the mean squared error in leave-one-out cross-validation, of normal scores.
         accuracies: the known ones in percent, ascending.
+        plain: what is averaged with the model, where the order is for another data set.
     """
 
     name: str
@@ -68,12 +100,21 @@ class Predictor:
     widening: float
     error: float
     accuracies: Figures
+    plain: Plain | None = None
 
-    def predict(self, features: Figures) -> Prediction:
-        """The accuracies of genotypes with these features, `[genotypes, columns]`; there may be none."""
+    def predict(self, features: Figures, operations: Figures | None = None) -> Prediction:
+        """The accuracies of genotypes with these features, `[genotypes, columns]`; there may be none.
+
+        Args:
+            features: as `features.features` makes them.
+            operations: as `features.operations` makes them, for a predictor that was fitted to such.
+        """
         if not len(features):
             return Prediction(np.empty(0), np.empty(0), np.empty(0))
         scores, deviation = self.model.predict(_taken(features, self.sized), return_std=True)
+        if self.plain is not None:
+            assert operations is not None
+            scores = self.plain.mixed(scores, self.plain.model.predict(operations))
         half = self.widening * np.sqrt(deviation**2 + self.model.alpha)  # what is measured is noisy too
         low, mean, high = (
             percent(score, self.accuracies) for score in (scores - half, scores, scores + half)
@@ -116,15 +157,19 @@ class LeftOut:
         return scores, deviation
 
 
-def fit(features: Figures, accuracies: Figures) -> Predictor:
+def fit(features: Figures, accuracies: Figures, operations: Figures | None = None) -> Predictor:
     """The model of the smallest error in leave-one-out cross-validation, fitted to all that is known.
 
     Each model is tried with sizes and without: where size tells much it does so from few labels, but what it
-    tells is the first thing that differs on another data set.
+    tells is the first thing that differs on another data set. So for an order on another one than that of the
+    accuracies it is left out, and what is left is averaged with ridge regression on the accuracies by
+    operations as they stand, which weighs `50 / (50 + labels)`.
 
     Args:
         features: `[genotypes, columns]`, as `features.features` makes them.
         accuracies: `[genotypes]`, in percent.
+        operations: `[genotypes, columns]`, as `features.operations` makes them, for an order on another data
+            set.
 
     Raises:
         PredictorError: there are fewer than 8 genotypes, or all have one accuracy.
@@ -133,23 +178,30 @@ def fit(features: Figures, accuracies: Figures) -> Predictor:
         raise PredictorError(f"{len(accuracies)} genotypes were evaluated; an order takes {FEWEST}")
     if len(np.unique(accuracies)) < 2:
         raise PredictorError(f"all {len(accuracies)} evaluated genotypes have one accuracy")
-    scores = normal_scores(accuracies)
-    best = select(features, scores)
-    agreed = agreement(best.scores, accuracies)
+    scores, plain = normal_scores(accuracies), None
+    best = select(features, scores, (True, False) if operations is None else (False,))
+    held, error = best.scores, best.error
+    if operations is not None:
+        plain = Plain.of(operations, accuracies)
+        held = plain.mixed(held, _held(plain.model)[0])
+        error = float(np.mean((scores - held) ** 2))
+    agreed = agreement(held, accuracies)
     if agreed is None:
         raise PredictorError("what is known of the evaluated genotypes is the same of all")
-    widening = float(np.sqrt(np.mean(((scores - best.scores) / best.deviation) ** 2)))
-    return Predictor(best.name, best.sized, best.model, agreed, widening, best.error, np.sort(accuracies))
+    widening = float(np.sqrt(np.mean(((scores - held) / best.deviation) ** 2)))
+    known = np.sort(accuracies)
+    return Predictor(best.name, best.sized, best.model, agreed, widening, error, known, plain)
 
 
-def select(features: Figures, scores: Figures) -> LeftOut:
+def select(features: Figures, scores: Figures, sized: Sequence[bool] = (True, False)) -> LeftOut:
     """The model of the smallest error in leave-one-out cross-validation, of any number of genotypes.
 
     Args:
         features: `[genotypes, columns]`, sizes last.
         scores: `[genotypes]`, as `normal_scores` makes them.
+        sized: whether models are tried with sizes, and whether without.
     """
-    found = [_left_out(name, sized, features, scores) for name in MODELS for sized in (True, False)]
+    found = [_left_out(name, size, features, scores) for name in MODELS for size in sized]
     return min(found, key=lambda one: one.error)
 
 
@@ -181,8 +233,12 @@ def percent(scores: Figures, accuracies: Figures) -> Figures:
 
 
 def _left_out(name: str, sized: bool, features: Figures, scores: Figures) -> LeftOut:
-    """Leave-one-out cross-validation at once (Rasmussen, Williams, 2006, equation 5.12)."""
     model = clone(MODELS[name]).fit(_taken(features, sized), scores)
-    precision = np.diag(cho_solve((model.L_, True), np.eye(len(scores))))
-    held = scores - model.alpha_ / precision
-    return LeftOut(name, sized, model, held, precision**-0.5, float(np.mean((scores - held) ** 2)))
+    held, deviation = _held(model)
+    return LeftOut(name, sized, model, held, deviation, float(np.mean((scores - held) ** 2)))
+
+
+def _held(model: GaussianProcessRegressor) -> tuple[Figures, Figures]:
+    """Leave-one-out cross-validation at once (Rasmussen, Williams, 2006, equation 5.12)."""
+    precision = np.diag(cho_solve((model.L_, True), np.eye(len(model.alpha_))))
+    return model.y_train_ - model.alpha_ / precision, precision**-0.5

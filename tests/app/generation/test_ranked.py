@@ -163,10 +163,14 @@ def test_an_own_data_set_ranks_as_soon_as_enough_is_known_of_it(service: Service
     answer = service.post(PATH, body)
     assert answer["ranked"]["dataset_id"] == far
     assert any("'near' tells no order by accuracy: 0 genotypes" in warning for warning in answer["warnings"])
+    # an order for another data set than that of the evaluations, and said to be
+    assert answer["ranked"]["model"].endswith("without sizes, averaged with ridge on operations")
+    assert any("are predicted as on 'far'" in warning for warning in answer["warnings"])
     evaluate(service, near, FORMS[:30], recipe="quick", seed=1)
     answer = service.post(PATH, body)
     assert answer["ranked"]["dataset_id"] == near
     assert answer["ranked"]["agreement"]["genotypes"] == 30
+    assert "averaged" not in answer["ranked"]["model"]
     assert not any("order" in warning for warning in answer["warnings"])
     evaluate(service, near, FORMS[30:40], recipe="paper-small")
     answer = service.post(PATH, body)

@@ -6,9 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
-from models.generation.features import features
-from models.generation.predictor import MODELS, PredictorError, fit, normal_scores
+from models.generation.features import features, operations
+from models.generation.predictor import MODELS, PredictorError, fit, normal_scores, select
 from models.genotypes.agreement import agreement
 from models.genotypes.genotype import random_tensor
 from models.genotypes.search_space import DARTS
@@ -16,6 +18,7 @@ from models.genotypes.size import count_parameters
 
 GENOTYPES = random_tensor(400, DARTS, torch.Generator().manual_seed(3))
 FEATURES = features(GENOTYPES, DARTS)
+OPERATIONS = operations(GENOTYPES, DARTS)
 SEPARABLE = DARTS.operation("sep_conv_3x3"), DARTS.operation("sep_conv_5x5")
 
 
@@ -39,6 +42,36 @@ def test_predictions_rank_what_was_not_seen_and_better_than_size() -> None:
     # what cross-validation says of it is about what it does
     assert abs(found.agreement.spearman - reached) < 0.2
     assert (np.argsort(predicted.scores) == np.argsort(predicted.mean, kind="stable")).mean() > 0.9
+
+
+def test_orders_for_another_data_set_leave_sizes_out_and_average_with_ridge_on_operations() -> None:
+    known, unseen = np.arange(60), np.arange(60, 400)
+    truth = accuracies()[known]
+    found = fit(FEATURES[known], truth, OPERATIONS[known])
+    assert not found.sized
+    assert found.plain is not None
+    assert found.plain.weight == pytest.approx(50 / 110)
+    ridge = Ridge(alpha=3.0)
+    standard = (truth - truth.mean()) / truth.std()
+    plain = ridge.fit(OPERATIONS[known], standard).predict(OPERATIONS[unseen])
+    form, _ = select(FEATURES[known], normal_scores(truth), (False,)).predict(FEATURES[unseen])
+    predicted = found.predict(FEATURES[unseen], OPERATIONS[unseen])
+    averaged = 60 / 110 * form + 50 / 110 * plain
+    np.testing.assert_allclose(predicted.scores, averaged, atol=0.01)  # all but free is not free
+    assert spearmanr(predicted.scores, accuracies()[unseen]).statistic > 0.6
+
+
+def test_what_is_left_out_of_an_order_for_another_data_set_has_no_part_in_it() -> None:
+    truth = accuracies()[:20]
+    found = fit(FEATURES[:20], truth, OPERATIONS[:20])
+    assert found.plain is not None
+    held = cross_val_predict(
+        Ridge(alpha=3.0), OPERATIONS[:20], (truth - truth.mean()) / truth.std(), cv=LeaveOneOut()
+    )
+    form = select(FEATURES[:20], normal_scores(truth), (False,)).scores
+    expected = agreement(found.plain.mixed(form, held), truth)
+    assert expected is not None
+    assert found.agreement.spearman == pytest.approx(expected.spearman, abs=0.03)
 
 
 def test_intervals_hold_what_they_promise() -> None:
