@@ -1,6 +1,7 @@
 """Engine, sessions, the declarative base, and the check that the schema is at head."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import psycopg
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -37,6 +39,15 @@ from app.problems import Conflict
 MEND = "vgae-nas migrate"
 """The command that brings a schema to head."""
 
+
+CONNECT_SECONDS = 5
+"""Time in which a database server must take a connection."""
+
+ANSWER_SECONDS = 10.0
+"""Time in which a database server must have done what a request asks of it."""
+
+SPARE_SECONDS = 2.0
+"""Further time after which a server that should have given up by itself is taken for hung."""
 
 POOL: dict[str, int] = {"pool_size": 10, "max_overflow": 10, "pool_timeout": 15}
 """Connections of a process: kept, more at once, and seconds that a request waits for one."""
@@ -151,10 +162,11 @@ class Database:
     Args:
         url: a SQLAlchemy URL. On SQLite, sessions that may write take the write lock when they
             begin, since one that reads first and writes later can fail without waiting.
+        answer_seconds: time in which a server must have executed a statement; `None` for any.
     """
 
-    def __init__(self, url: str) -> None:
-        self.engine = _sqlite(url) if url.startswith("sqlite") else _server(url)
+    def __init__(self, url: str, answer_seconds: float | None = ANSWER_SECONDS) -> None:
+        self.engine = _sqlite(url) if url.startswith("sqlite") else _server(url, answer_seconds)
         self._reading = self.engine.execution_options(reads_only=True)
 
     @contextmanager
@@ -206,8 +218,38 @@ def _json(value: Any) -> str:
     return to_json(value).decode()
 
 
-def _server(url: str) -> Engine:
-    return create_engine(url, pool_pre_ping=True, json_serializer=_json, **POOL)
+class _Connection(psycopg.Connection[Any]):
+    """A connection that waits no longer than its patience for a server that hangs.
+
+    The server gives up a statement by itself after `statement_timeout`; one that is frozen does not.
+    """
+
+    patience: float | None = None
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        started = time.monotonic()
+        try:
+            return super().wait(gen, interval, self.patience if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if self.patience is not None and time.monotonic() - started >= self.patience:
+                self.pgconn.finish()  # so that the pool takes it for lost
+            raise
+
+
+def _server(url: str, answer_seconds: float | None) -> Engine:
+    engine = create_engine(url, pool_pre_ping=True, json_serializer=_json, **POOL)
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, arguments: Any, options: dict[str, Any]) -> _Connection:
+        options.setdefault("connect_timeout", CONNECT_SECONDS)
+        connection = _Connection.connect(*arguments, **options)
+        if answer_seconds is not None:
+            connection.execute(f"SET statement_timeout = {round(1_000 * answer_seconds)}")
+            connection.commit()
+            connection.patience = answer_seconds + SPARE_SECONDS
+        return connection
+
+    return engine
 
 
 def _sqlite(url: str) -> Engine:

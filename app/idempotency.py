@@ -1,25 +1,42 @@
-"""`Idempotency-Key`: a POST that is repeated with its key is answered as it was, and done once."""
+"""`Idempotency-Key`: a POST that is repeated with its key is answered as it was, and done once.
 
+A request holds its key by a lease while it is worked on, and renews it for as long as its process lives.
+What a killed process had already committed is not known to the key: a retry after the lease does it again.
+"""
+
+import asyncio
 import base64
 import hashlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete
-from sqlalchemy.exc import IntegrityError
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from sqlalchemy import delete, update
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Mapped, mapped_column
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.database import Base, Database, now
-from app.problems import Conflict, InvalidRequest, Problem, response
+from app.problems import Conflict, InvalidRequest, Problem, of_database, response
+
+logger = logging.getLogger(__name__)
 
 KEPT = timedelta(days=7)
 """Time for which an answer is remembered."""
 
-UNFINISHED = timedelta(minutes=10)
-"""Time after which a request that never answered is taken for lost, and its key is free."""
+LEASE_SECONDS = 15.0
+"""Time without a renewal after which a request is taken for lost, and its key is free."""
+
+BUSY_SECONDS = "1"
+"""Seconds after which a request is worth repeating whose key is in use."""
 
 MAX_KEY = 255
 
@@ -31,10 +48,16 @@ class IdempotencyKey(Base):
 
     key: Mapped[str] = mapped_column(primary_key=True)
     fingerprint: Mapped[str]
+    """Of what was asked; empty while a body is still coming that is too large to be held."""
     created_at: Mapped[datetime] = mapped_column(index=True)
+    lease_expires_at: Mapped[datetime | None]
     status: Mapped[int | None]
     headers: Mapped[dict[str, Any] | None]
     body: Mapped[str | None]
+
+
+class Busy(Conflict):
+    """A request with the same key is being worked on."""
 
 
 class IdempotencyMiddleware:
@@ -47,76 +70,130 @@ class IdempotencyMiddleware:
         key = _header(scope, b"idempotency-key") if scope["type"] == "http" else None
         if key is None or scope["method"] != "POST":
             return await self.app(scope, receive, send)
-        if (_header(scope, b"content-type") or "").startswith("multipart/form-data"):
-            # too large to hold, and its boundary differs when it is sent again: its length stands for it
-            asked = (_header(scope, b"content-length") or "").encode()
-        else:
-            asked = await _read(receive)
-            receive = _replay(asked, receive)
-        fingerprint = hashlib.sha256(
-            f"{scope['path']}?{scope['query_string']!r} ".encode() + asked
-        ).hexdigest()
         try:
-            remembered = await run_in_threadpool(self._claim, key, fingerprint)
+            await self._once(key, scope, receive, send)
+        except Busy as busy:
+            await response(busy, **{"Retry-After": BUSY_SECONDS})(scope, receive, send)
         except Problem as problem:
-            return await response(problem)(scope, receive, send)
-        if remembered is not None:
-            return await remembered(scope, receive, send)
-        answer = _Recorder(send)
-        try:
-            await self.app(scope, receive, answer)
-        finally:
-            await run_in_threadpool(self._finish, key, answer)
+            await response(problem)(scope, receive, send)
 
-    def _claim(self, key: str, fingerprint: str) -> Response | None:
-        """The remembered answer; or `None` after noting that this request now works on the key."""
+    async def _once(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = Asked(scope, receive)
+        if not asked.is_large:
+            await asked.read_on()
+            receive = asked.again
+        else:
+            receive = asked.receive
+        row = await self._on_database(self._claim, key, None if asked.is_large else asked.digest())
+        if row is not None:
+            await asked.read_on()
+            return await _remembered(row, asked.digest())(scope, receive, send)
+        answer = _Recorder(send, asked)
+        async with self._renewing(key):
+            try:
+                await self.app(scope, receive, answer)
+            finally:
+                with suppress(Problem):  # the answer is out; a key that stays open is free after its lease
+                    await self._on_database(self._finish, key, asked, answer)
+
+    @asynccontextmanager
+    async def _renewing(self, key: str) -> AsyncIterator[None]:
+        """Renews the lease for as long as the context lasts."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(LEASE_SECONDS / 3)
+                with suppress(Problem):
+                    await self._on_database(self._renew, key)
+
+        task = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def _on_database(self, call: Any, *arguments: Any) -> Any:
+        """Calls in a thread.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        try:
+            return await run_in_threadpool(call, *arguments)
+        except (OperationalError, PoolTimeout) as error:
+            logger.error("database: %s", error)
+            raise of_database(error) from None
+
+    def _claim(self, key: str, fingerprint: str | None) -> IdempotencyKey | None:
+        """The answered request of the key; or `None` after noting that this one now works on it.
+
+        Raises:
+            Busy: another one works on it.
+            InvalidRequest: the key is too long.
+        """
         if not 0 < len(key) <= MAX_KEY:
             raise InvalidRequest.of("Idempotency-Key", f"must have 1 to {MAX_KEY} characters")
+        until = now() + timedelta(seconds=LEASE_SECONDS)
         with self.database.session() as session:
             session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now() - KEPT))
             row = session.get(IdempotencyKey, key)
-            if row is not None and row.status is None and row.created_at < now() - UNFINISHED:
-                session.delete(row)
-                session.flush()
-                row = None
+            if row is not None and row.status is not None:
+                session.commit()
+                return row
             if row is None:
-                session.add(IdempotencyKey(key=key, fingerprint=fingerprint, created_at=now()))
+                row = IdempotencyKey(key=key, fingerprint=fingerprint or "", created_at=now())
+                row.lease_expires_at = until
+                session.add(row)
                 try:
                     session.commit()
                     return None
                 except IntegrityError:
-                    raise Conflict("a request with this Idempotency-Key is being worked on") from None
-        if row.fingerprint != fingerprint:
-            raise InvalidRequest.of("Idempotency-Key", "was used for another request; take a new key")
-        if row.status is None:
-            raise Conflict("a request with this Idempotency-Key is being worked on")
-        headers = {**(row.headers or {}), "Idempotency-Replayed": "true"}
-        return Response(base64.b64decode(row.body or ""), row.status, headers)
+                    raise _busy() from None
+            lost = update(IdempotencyKey).where(
+                IdempotencyKey.key == key,
+                IdempotencyKey.status.is_(None),
+                IdempotencyKey.lease_expires_at < now(),
+            )
+            values = {"lease_expires_at": until, "fingerprint": fingerprint or "", "created_at": now()}
+            taken = session.execute(lost.values(**values).returning(IdempotencyKey.key)).first()
+            session.commit()
+        if taken is None:
+            raise _busy()
+        return None
 
-    def _finish(self, key: str, answer: "_Recorder") -> None:
+    def _renew(self, key: str) -> None:
+        until = now() + timedelta(seconds=LEASE_SECONDS)
+        open_key = update(IdempotencyKey).where(IdempotencyKey.key == key, IdempotencyKey.status.is_(None))
+        with self.database.session() as session:
+            session.execute(open_key.values(lease_expires_at=until))
+            session.commit()
+
+    def _finish(self, key: str, asked: "Asked", answer: "_Recorder") -> None:
         with self.database.session() as session:
             row = session.get(IdempotencyKey, key)
             if row is None:
                 return
-            if answer.status is None or answer.status >= 500:
+            if answer.status is None or answer.status >= 500 or not asked.is_whole:
                 session.delete(row)
             else:
-                row.status, row.headers = answer.status, answer.headers
+                row.fingerprint, row.status, row.headers = asked.digest(), answer.status, answer.headers
                 row.body = base64.b64encode(answer.body).decode()
             session.commit()
 
 
 class _Recorder:
-    """Passes an answer on and keeps a copy."""
+    """Passes an answer on and keeps a copy; reads what was asked to its end first, as it cannot be later."""
 
-    def __init__(self, send: Send) -> None:
-        self.send = send
+    def __init__(self, send: Send, asked: "Asked") -> None:
+        self.send, self.asked = send, asked
         self.status: int | None = None
         self.headers: dict[str, str] = {}
         self.body = b""
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            with suppress(HTTPException):  # over the limit: not whole
+                await self.asked.read_on()
             self.status = message["status"]
             self.headers = {
                 name.decode("latin-1"): value.decode("latin-1")
@@ -128,26 +205,109 @@ class _Recorder:
         await self.send(message)
 
 
-async def _read(receive: Receive) -> bytes:
-    parts = []
-    while True:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(parts)
+class Asked:
+    """What a request asks for: its path, its query and its body, with their digest.
+
+    Args:
+        scope: of the request.
+        receive: its messages.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        kind, options = parse_options_header(_header(scope, b"content-type"))
+        self.is_large = kind == b"multipart/form-data"
+        """Whether the body is an upload, which is not held in memory."""
+        self._receive = receive
+        self._parts: list[bytes] = []
+        self._over = self.is_whole = False
+        self._hash = hashlib.sha256(f"{scope['path']}?{scope['query_string']!r} ".encode())
+        self._form = None
+        if self.is_large and options.get(b"boundary"):
+            self._form = _FormDigest(options[b"boundary"], self._hash)
+
+    async def receive(self) -> Message:
+        """The next message; what it brings is taken into the digest."""
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._take(message.get("body", b""))
+            self._over = self.is_whole = not message.get("more_body", False)
+        else:
+            self._over = True
+        return message
+
+    async def again(self) -> Message:
+        """The body, read before, as one message; then what comes after it."""
+        if self._parts:
+            body, self._parts = b"".join(self._parts), []
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await self._receive()
+
+    async def read_on(self) -> None:
+        """Reads the body to its end."""
+        while not self._over:
+            await self.receive()
+
+    def digest(self) -> str:
+        """Of all that was read."""
+        return self._hash.hexdigest()
+
+    def _take(self, data: bytes) -> None:
+        if self._form is not None:
+            self._form.take(data)
+            return
+        self._hash.update(data)
+        if not self.is_large:
+            self._parts.append(data)
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
-    sent = False
+class _FormDigest:
+    """Takes the parts of a form into a digest, each by its headers and its content; boundaries are random."""
 
-    async def again() -> Message:
-        nonlocal sent
-        if sent:
-            return await receive()
-        sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
+    def __init__(self, boundary: bytes, into: Any) -> None:
+        self._into, self._part = into, hashlib.sha256()
+        self._broken = False
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_header_field": self._add,
+                "on_header_value": self._add,
+                "on_headers_finished": self._end,
+                "on_part_data": self._add,
+                "on_part_end": self._end,
+            },
+        )
 
-    return again
+    def take(self, data: bytes) -> None:
+        if not self._broken:
+            try:
+                self._parser.write(data)
+                return
+            except FormParserError:  # the endpoint refuses it; what comes stands for itself
+                self._broken = True
+        self._into.update(data)
+
+    def _add(self, data: bytes, start: int, end: int) -> None:
+        self._part.update(data[start:end])
+
+    def _end(self) -> None:
+        self._into.update(self._part.digest())
+        self._part = hashlib.sha256()
+
+
+def _busy() -> Busy:
+    return Busy("a request with this Idempotency-Key is being worked on; repeat it in a second")
+
+
+def _remembered(row: IdempotencyKey, fingerprint: str) -> Response:
+    """The answer that was given.
+
+    Raises:
+        InvalidRequest: another request was answered.
+    """
+    if row.fingerprint != fingerprint:
+        raise InvalidRequest.of("Idempotency-Key", "was used for another request; take a new key")
+    headers = {**(row.headers or {}), "Idempotency-Replayed": "true"}
+    return Response(base64.b64decode(row.body or ""), row.status or 200, headers)
 
 
 def _header(scope: Scope, name: bytes) -> str | None:

@@ -25,6 +25,7 @@ from app.genotypes.endpoints import router as genotypes
 from app.idempotency import IdempotencyMiddleware
 from app.jobs import queries, workers
 from app.jobs.endpoints import router as jobs
+from app.jobs.queue import Sender
 from app.latent_spaces.endpoints import router as latent_spaces
 from app.limits import BodyLimitMiddleware
 from app.problems import Unavailable
@@ -79,12 +80,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         SchemaError: when it starts on a database whose schema is not at head.
     """
     settings = settings or get_settings()
-    database = Database(settings.database_url)
+    sender = Sender(settings.broker_url)
+    database = Database(settings.database_url, settings.answer_seconds)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         database.require_head()
         yield
+        sender.close()
         database.close()
 
     app = FastAPIOffline(
@@ -95,6 +98,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         responses=problems.RESPONSES,
     )
     app.state.settings, app.state.database = settings, database
+    app.state.sender = sender
     app.state.artifacts = Artifacts(settings.artifacts_url)
     problems.install(app)
     for router in ROUTERS:

@@ -153,6 +153,13 @@ def response(problem: Problem, **others: str) -> JSONResponse:
     )
 
 
+def of_database(error: OperationalError | PoolTimeout) -> Unavailable:
+    """The problem of a database that does not answer, or for which too many wait."""
+    if isinstance(error, PoolTimeout):
+        return Unavailable("too many requests wait for the database; try again in a few seconds")
+    return Unavailable("the database does not answer; try again in a few seconds")
+
+
 def from_validation(errors: Sequence[Any], prefix: str = "") -> InvalidRequest:
     """A problem from pydantic's errors, each with the path of its field."""
     fields = [(_path(error["loc"], prefix), _explain(error)) for error in errors]
@@ -192,13 +199,10 @@ def install(app: FastAPI) -> None:
         return response((kind or InvalidRequest)(str(error.detail)))
 
     @app.exception_handler(OperationalError)
-    def on_database(_request: Request, error: OperationalError) -> JSONResponse:
-        logger.error("database: %s", error)
-        return response(Unavailable("the database does not answer; try again in a few seconds"))
-
     @app.exception_handler(PoolTimeout)
-    def on_full_pool(_request: Request, _error: PoolTimeout) -> JSONResponse:
-        return response(Unavailable("too many requests wait for the database; try again in a few seconds"))
+    def on_database(_request: Request, error: OperationalError | PoolTimeout) -> JSONResponse:
+        logger.error("database: %s", error)
+        return response(of_database(error))
 
     @app.exception_handler(Exception)
     def on_bug(request: Request, error: Exception) -> JSONResponse:

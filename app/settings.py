@@ -34,6 +34,11 @@ class Settings(BaseSettings):
     max_members: int = Field(50_000, gt=1, description="Members of one latent space.")
     max_jobs_per_request: int = Field(1_000, gt=0, description="Jobs that one request may start.")
 
+    answer_seconds: Positive = Field(
+        10.0,
+        description="The database must answer a request so soon; a worker, in six times as long.",
+    )
+
     device: str = Field("auto", description="`auto` takes a GPU if there is one; else `cpu`, `cuda:0`, …")
     lease_seconds: Positive = Field(30.0, description="After so long without a heartbeat a job is put back.")
     heartbeat_seconds: Positive = Field(0.5, description="Between two heartbeats of a running job.")

@@ -10,7 +10,7 @@ table, as a mean over the repetitions and over all pairs of different data sets.
 The arms `near_ranked`, `mutation_ranked` and `random_ranked` are the best five of their 100 by the predictor
 of accuracy that is fitted to what is known on the source, by the one for other data sets in the tables and by
 the one for the same in the space of DARTS; those with `_apart` are any two of them two edits apart. `refused`
-is the share of repetitions in which the service would not rank, as nothing tells an order.
+is the share of repetitions in which the service would not rank, as what is known tells no order of itself.
 
 The tables are those of `bench/tables.py`. On the space of DARTS nothing is trained: there a ridge regression,
 fitted to what NAS-Bench-301's surrogate predicts, judges. Of the 199 trained DARTS genotypes the arms are
@@ -114,17 +114,15 @@ def refuses(predictor: Predictor) -> bool:
     return predictor.agreement.low <= 0
 
 
-def repetition(
-    table: Table, net: VGAE, source: str, n: int, seed: int
-) -> tuple[dict[str, Tensor], Predictor]:
-    """The architectures of every arm, the best that they start from, and the predictor of what is known."""
+def repetition(table: Table, net: VGAE, source: str, n: int, seed: int) -> tuple[dict[str, Tensor], bool]:
+    """The architectures of every arm with the best that they start from, and whether ranking is refused."""
     rng = np.random.default_rng([seed, n])
     known = rng.choice(len(table.genotypes), n, replace=False)
     best = table.genotypes[known[table.accuracies[source][known].argmax()]][None]
     others = rng.choice(len(table.genotypes), NEIGHBOURS, replace=False)
     labelled = table.genotypes[known]
-    accuracies = table.accuracies[source][known]
-    predictor = fit(features(labelled, table.space), accuracies, operations(labelled, table.space))
+    accuracies, form = table.accuracies[source][known], features(labelled, table.space)
+    predictor = fit(form, accuracies, operations(labelled, table.space))
     arms = {
         "best": best,
         "random": table.genotypes[others],
@@ -133,7 +131,7 @@ def repetition(
         "mutation_drawn": drawn_mutations(best, table.space, rng),
         "near_drawn": neighbours(net, labelled, best, seed, unique=False),
     }
-    return arms | ranked(arms, predictor, table.space), predictor
+    return arms | ranked(arms, predictor, table.space), refuses(fit(form, accuracies))
 
 
 def whole_space(table: Table, repetitions: int) -> dict[str, Any]:
@@ -147,8 +145,8 @@ def whole_space(table: Table, repetitions: int) -> dict[str, Any]:
         refused: list[bool] = []
         for source in names:
             for seed in range(repetitions):
-                arms, predictor = repetition(table, net, source, n, seed)
-                refused.append(refuses(predictor))
+                arms, is_refused = repetition(table, net, source, n, seed)
+                refused.append(is_refused)
                 best = arms.pop("best")
                 changed.append(
                     float(edits(arms["near"], best.expand_as(arms["near"]), table.space).double().mean())

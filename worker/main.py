@@ -41,6 +41,10 @@ RESENT_AT_ONCE = 20
 """Lost messages that one sweep sends again."""
 
 
+PATIENCE = 6
+"""How much longer than a request a worker waits for a statement, as it writes more at once."""
+
+
 class Worker:
     """One worker process.
 
@@ -53,7 +57,7 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.database = Database(settings.database_url)
+        self.database = Database(settings.database_url, PATIENCE * settings.answer_seconds)
         self.database.require_head()
         self.artifacts = Artifacts(settings.artifacts_url)
         self.stopping, self.busy = threading.Event(), threading.Event()

@@ -221,7 +221,8 @@ def order(
         elsewhere = basis.for_dataset not in (None, found.dataset_id)
         try:
             predictor, takes = _predictor(found, judge, elsewhere)
-            predictor.require_order()
+            # what is known must tell an order of itself before it can tell one elsewhere
+            (found.predictor if elsewhere else predictor).require_order()
         except PredictorError as error:
             refused.append(f"{found.name!r} tells no order by accuracy: {error}{_by_size(found)}")
             continue
@@ -233,10 +234,7 @@ def order(
         )
         warnings = [*refused, *doubts(found)]
         if elsewhere:
-            warnings.append(
-                f"accuracies are predicted as on {found.name!r}; on the data set that the architectures "
-                "are for they are others, and so may the order be"
-            )
+            warnings.append(_for_another(found, predictor))
         if rank.training_free and takes is None:
             warnings.append("scores of untrained networks do not lower the error here; they were left out")
         return Order(rank, shown, space, shape, predictor, takes, warnings=warnings)
@@ -259,6 +257,20 @@ def _predictor(found: Known, judge: Judge | None, elsewhere: bool) -> tuple[Pred
         table, found.accuracies.numpy(), operations(found.genotypes, found.space) if elsewhere else None
     )
     return (scored, takes) if scored.error < plain.error else (plain, None)
+
+
+def _for_another(found: Known, predictor: Predictor) -> str:
+    told = (
+        f"accuracies are predicted as on {found.name!r}; on the data set that the architectures are for they "
+        "are others, and so may the order be"
+    )
+    agreed = predictor.agreement
+    if agreed.low <= 0:
+        told += (
+            f"; on {agreed.genotypes} genotypes there the model that is used agrees by {agreed.spearman:.2f} "
+            f"({agreed.low:.2f} to {agreed.high:.2f}), which may be none"
+        )
+    return told
 
 
 def _described(predictor: Predictor, takes: Judge | None) -> str:

@@ -1,8 +1,11 @@
 """The one place that talks to the broker: it sends job ids."""
 
 import logging
+import threading
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from queue import Empty, Full, Queue
 from urllib.parse import urlsplit
 
 from celery import Celery
@@ -11,6 +14,12 @@ from kombu.exceptions import OperationalError
 logger = logging.getLogger(__name__)
 
 TASK = "run"
+
+BROKER_SECONDS = 5.0
+"""Time in which a broker must answer; one that hangs is taken for one that is away."""
+
+MOST_WAITING = 10_000
+"""Ids that wait to be sent; what is more is sent by the sweeper, as what a broker did not take."""
 
 
 @lru_cache
@@ -31,7 +40,14 @@ def celery_app(broker_url: str) -> Celery:
             "data_folder_out": str(folder / "messages"),
             "control_folder": str(folder / "control"),
         }
+    elif broker_url.startswith("redis"):
+        app.conf.broker_transport_options = {
+            "socket_timeout": BROKER_SECONDS,
+            "socket_connect_timeout": BROKER_SECONDS,
+            "health_check_interval": 30,
+        }
     app.conf.update(
+        broker_connection_timeout=BROKER_SECONDS,
         task_ignore_result=True,
         task_acks_late=False,
         worker_prefetch_multiplier=1,
@@ -54,3 +70,51 @@ def send(broker_url: str, job_id: str) -> bool:
     except (OperationalError, OSError) as error:
         logger.warning("job %s was not sent: %s", job_id, error)
         return False
+
+
+class Sender:
+    """Sends ids in a thread of its own, so that no request waits for a broker.
+
+    While the broker does not take one, those behind it are left to the sweeper.
+
+    Args:
+        broker_url: of the broker.
+    """
+
+    def __init__(self, broker_url: str) -> None:
+        self.broker_url = broker_url
+        self._waiting: Queue[str | None] = Queue(MOST_WAITING)
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def send(self, job_ids: Sequence[str]) -> None:
+        """Takes ids of committed jobs, and returns at once."""
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._send_until_closed, daemon=True)
+                self._thread.start()
+        for job_id in job_ids:
+            try:
+                self._waiting.put_nowait(job_id)
+            except Full:
+                logger.warning("job %s is left to the sweeper: too many wait to be sent", job_id)
+
+    def close(self) -> None:
+        """Sends what waits, unless the broker is away, and stops."""
+        if self._thread is not None:
+            self._waiting.put(None)
+            self._thread.join(2 * BROKER_SECONDS)
+
+    def _send_until_closed(self) -> None:
+        while (job_id := self._waiting.get()) is not None:
+            if not send(self.broker_url, job_id) and self._forget():
+                return
+
+    def _forget(self) -> bool:
+        """Leaves what waits to the sweeper; whether the end is among it."""
+        try:
+            while self._waiting.get_nowait() is not None:
+                pass
+        except Empty:
+            return False
+        return True

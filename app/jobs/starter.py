@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import BackgroundTasks, Depends, Response, status
+from fastapi import Depends, Request, Response, status
 from sqlalchemy.orm import Session
 
-from app.dependencies import SettingsIn
-from app.jobs import queries, queue
+from app.jobs import queries
+from app.jobs.queue import Sender
 from app.jobs.schemas import JobOut
 from app.jobs.service import Ordered
 from app.jobs.tables import Job
@@ -19,8 +19,9 @@ RETRY_AFTER = "1"
 class Starter:
     """Answers a request that started jobs: sends their ids, and sets the headers of a 202."""
 
-    def __init__(self, settings: SettingsIn, background: BackgroundTasks, response: Response) -> None:
-        self.settings, self.background, self.response = settings, background, response
+    def __init__(self, request: Request, response: Response) -> None:
+        sender: Sender = request.app.state.sender
+        self.sender, self.response = sender, response
 
     def start(self, session: Session, jobs: Sequence[Job]) -> list[JobOut]:
         """Sends committed jobs, and answers with them."""
@@ -28,9 +29,8 @@ class Starter:
         return self.accept(session, jobs)
 
     def send(self, jobs: Sequence[Job]) -> None:
-        """Sends committed jobs after the answer is out, so that a slow broker delays nobody."""
-        for job in jobs:
-            self.background.add_task(queue.send, self.settings.broker_url, job.id)
+        """Sends committed jobs, beside the request, so that a slow broker delays nobody."""
+        self.sender.send([job.id for job in jobs])
 
     def defer(self, session: Session, ordered: Ordered) -> JobOut:
         """Answers a GET with 202 and the job that makes what was asked for; a new job is sent."""

@@ -1,13 +1,25 @@
 """Docs without a network, probes, problems, limits and idempotency."""
 
 import base64
+import io
 import json
 import re
+import time
+import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Event
+from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
+from sqlalchemy import update
 
+from app import idempotency
+from app.database import now
 from app.idempotency import IdempotencyKey
 from app.main import ROUTERS, create_app
 from app.problems import Problem
@@ -153,14 +165,19 @@ def test_a_key_belongs_to_one_request(service: Service, digits: str) -> None:
 
 
 def test_a_key_in_use_is_a_conflict_and_is_free_after_a_fault(service: Service) -> None:
-    from app.database import now
-
+    until = now() + timedelta(seconds=60)
     with service.database.session() as session:
-        session.add(IdempotencyKey(key="busy", fingerprint="", created_at=now()))
+        session.add(IdempotencyKey(key="busy", fingerprint="", created_at=now(), lease_expires_at=until))
         session.commit()
-    body = {"name": "digits"}
-    busy = service.client.post("/v1/datasets", json=body, headers={"Idempotency-Key": "busy"})
-    assert busy.status_code == 422  # another request's fingerprint
+    body, headers = {"name": "digits"}, {"Idempotency-Key": "busy"}
+    busy = service.client.post("/v1/datasets", json=body, headers=headers)
+    assert busy.status_code == 409
+    assert busy.headers["Retry-After"] == "1"
+    with service.database.session() as session:  # its process was killed
+        session.execute(update(IdempotencyKey).values(lease_expires_at=now()))
+        session.commit()
+    assert service.client.post("/v1/datasets", json=body, headers=headers).status_code == 201
+    assert service.client.post("/v1/datasets", json=body, headers=headers).headers["Idempotency-Replayed"]
 
     @service.client.app.post("/fault")
     def fault() -> None:
@@ -168,6 +185,58 @@ def test_a_key_in_use_is_a_conflict_and_is_free_after_a_fault(service: Service) 
 
     for _ in range(2):
         assert service.client.post("/fault", headers={"Idempotency-Key": "f"}).status_code == 500
+
+
+def test_an_upload_is_told_by_its_content_and_not_by_its_boundary(service: Service) -> None:
+    def post(content: bytes, name: str = "photos") -> Any:
+        headers = {"Idempotency-Key": "upload"}
+        files = {"archive": ("a.zip", content)}
+        return service.client.post("/v1/datasets", files=files, data={"name": name}, headers=headers)
+
+    first, other = zip_of_digits(seed=0), zip_of_digits(seed=1)
+    assert len(first) == len(other)
+    answer = post(first)
+    assert answer.status_code == 201, answer.text
+    again = post(first)  # with another boundary, as clients draw one each time
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert again.json() == answer.json()
+    for refused in (post(other), post(first, "others"), post(first + b"x")):
+        assert refused.status_code == 422
+        assert refused.json()["errors"][0]["field"] == "Idempotency-Key"
+    assert len(service.get("/v1/datasets")["items"]) == 1
+
+
+def zip_of_digits(seed: int) -> bytes:
+    """A zip of a few images of noise, as long for every seed."""
+    rng = np.random.default_rng(seed)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for number in range(20):
+            image = io.BytesIO()
+            Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(image, "bmp")
+            archive.writestr(f"{number % 2}/{number:02}.bmp", image.getvalue())
+    return file.getvalue()
+
+
+def test_a_key_is_renewed_while_its_request_lives(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idempotency, "LEASE_SECONDS", 0.3)
+    started, done = Event(), Event()
+
+    @service.client.app.post("/slow")
+    def slow() -> str:
+        started.set()
+        done.wait(60)
+        return "done"
+
+    headers = {"Idempotency-Key": "slow"}
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(service.client.post, "/slow", headers=headers)
+        assert started.wait(60)
+        time.sleep(1)  # several leases
+        assert service.client.post("/slow", headers=headers).status_code == 409
+        done.set()
+        assert first.result().json() == "done"
+    assert service.client.post("/slow", headers=headers).headers["Idempotency-Replayed"] == "true"
 
 
 @pytest.mark.parametrize(
