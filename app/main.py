@@ -25,6 +25,7 @@ from app.genotypes.endpoints import router as genotypes
 from app.idempotency import IdempotencyMiddleware
 from app.jobs import queries, workers
 from app.jobs.endpoints import router as jobs
+from app.jobs.following import Following
 from app.jobs.queue import Sender
 from app.latent_spaces.endpoints import router as latent_spaces
 from app.limits import BodyLimitMiddleware
@@ -98,7 +99,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         responses=problems.RESPONSES,
     )
     app.state.settings, app.state.database = settings, database
-    app.state.sender = sender
+    app.state.sender, app.state.following = sender, Following(database)
     app.state.artifacts = Artifacts(settings.artifacts_url)
     problems.install(app)
     for router in ROUTERS:

@@ -1,17 +1,15 @@
 """`/v1/jobs`: poll, list, cancel, retry, and follow events."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import StreamingResponse
-from fastapi.sse import format_sse_event
+from fastapi.sse import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 
 from app.database import Database
 from app.dependencies import DatabaseIn, Reading, Writing
 from app.jobs import queries, service
+from app.jobs.following import Following
 from app.jobs.schemas import EventOut, EventsOut, JobOut
 from app.jobs.starter import StarterIn
 from app.jobs.tables import Job, JobKind, JobStatus
@@ -20,9 +18,6 @@ from app.problems import InvalidRequest
 from app.routes import Route
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
-
-POLL_SECONDS = 0.5
-"""Seconds between two looks for new events of a job that a client follows."""
 
 
 @router.get("")
@@ -71,36 +66,24 @@ async def list_events(
     job_id: str,
     cursor: Annotated[str | None, Query(description="The number of the last event seen.")] = None,
     limit: Limit = 100,
-) -> EventsOut | StreamingResponse:
+) -> EventsOut | EventSourceResponse:
     """A job's events in order: a page, or live with `Accept: text/event-stream` until it is over.
 
     A live stream starts after `cursor` or the `Last-Event-ID` header.
     """
     after = _number(cursor or request.headers.get("last-event-id"))
-    rows, _ = await run_in_threadpool(_read, database, job_id, after, limit + 1)
+    rows = await run_in_threadpool(_read, database, job_id, after, limit + 1)
     if "text/event-stream" in request.headers.get("accept", ""):
-        return StreamingResponse(_follow(database, job_id, after), media_type="text/event-stream")
-    following = str(rows[limit - 1].number) if len(rows) > limit else None
-    return EventsOut(items=rows[:limit], next_cursor=following)
+        following: Following = request.app.state.following
+        return EventSourceResponse(following.stream(job_id, after))
+    cursor_of_next = str(rows[limit - 1].number) if len(rows) > limit else None
+    return EventsOut(items=rows[:limit], next_cursor=cursor_of_next)
 
 
-async def _follow(database: Database, job_id: str, after: int) -> AsyncIterator[bytes]:
-    while True:
-        rows, over = await run_in_threadpool(_read, database, job_id, after, 500)
-        for event in rows:
-            after = event.number
-            yield format_sse_event(data_str=event.model_dump_json(), event=event.type, id=str(event.number))
-        if over and not rows:
-            return
-        if not rows:
-            await asyncio.sleep(POLL_SECONDS)
-
-
-def _read(database: Database, job_id: str, after: int, limit: int) -> tuple[list[EventOut], bool]:
+def _read(database: Database, job_id: str, after: int, limit: int) -> list[EventOut]:
     with database.session(reads_only=True) as session:
-        over = service.get(session, job_id).status.is_final
-        rows = queries.events(session, job_id, after, limit)
-        return [EventOut.model_validate(row) for row in rows], over
+        service.get(session, job_id)
+        return [EventOut.model_validate(row) for row in queries.events(session, job_id, after, limit)]
 
 
 def _number(cursor: str | None) -> int:
