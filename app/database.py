@@ -25,6 +25,7 @@ from sqlalchemy import (
     String,
     create_engine,
     event,
+    func,
     select,
 )
 from sqlalchemy.engine import make_url
@@ -138,6 +139,12 @@ def new_ids(prefix: str, count: int) -> list[str]:
         first = max(int(ULID()), _last_id + 1)
         _last_id = first + count - 1
     return [f"{prefix}_{ULID.from_int(first + i)}" for i in range(count)]
+
+
+def one_at_a_time(session: Session, name: str) -> None:
+    """Holds a lock of this name until the transaction ends; on SQLite writers wait for each other anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtext(name))))
 
 
 def delete(session: Session, row: Base) -> None:

@@ -13,7 +13,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
@@ -181,6 +181,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(DataError)
     def on_unstorable(_request: Request, error: DataError) -> JSONResponse:
         return response(InvalidRequest(f"a value cannot be stored: {error.orig}"))
+
+    @app.exception_handler(IntegrityError)
+    def on_changed(request: Request, error: IntegrityError) -> JSONResponse:
+        logger.warning("%s %s: %s", request.method, request.url.path, error)
+        return response(Conflict("something that the request refers to changed meanwhile; try again"))
 
     @app.exception_handler(UnicodeEncodeError)
     def on_no_text(_request: Request, error: UnicodeEncodeError) -> JSONResponse:

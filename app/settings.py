@@ -40,9 +40,9 @@ class Settings(BaseSettings):
     )
 
     device: str = Field("auto", description="`auto` takes a GPU if there is one; else `cpu`, `cuda:0`, …")
-    lease_seconds: Positive = Field(30.0, description="After so long without a heartbeat a job is put back.")
+    lease_seconds: Positive = Field(10.0, description="After so long without a heartbeat a job is put back.")
     heartbeat_seconds: Positive = Field(0.5, description="Between two heartbeats of a running job.")
-    sweep_seconds: Positive = Field(5.0, description="Between two sweeps for lost jobs.")
+    sweep_seconds: Positive = Field(2.0, description="Between two sweeps for lost jobs.")
     lost_message_seconds: Positive = Field(
         10.0, description="A job still queued after so long, with a worker idle, is sent again."
     )

@@ -89,7 +89,8 @@ class Worker:
                 lost += jobs.unsent(session, now() - patience, RESENT_AT_ONCE)
         for job_id in lost:
             logger.warning("job %s is sent again", job_id)
-            queue.send(self.settings.broker_url, job_id)
+            if not queue.send(self.settings.broker_url, job_id):
+                return  # the broker is away; a later sweep sends the others
 
     def leave(self) -> None:
         """Says that this worker has stopped."""

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app import database
 from app.artifacts import Artifacts
-from app.database import new_id, now
+from app.database import new_id, now, one_at_a_time
 from app.datasets import reading
 from app.datasets.reading import Read
 from app.datasets.schemas import DatasetIn, DatasetUpload
@@ -143,6 +143,9 @@ def delete(session: Session, dataset_id: str, artifacts: Artifacts) -> None:
 def ensure_facts(session: Session, name: str) -> Dataset:
     """The data set of a known name, made from its facts alone if it is not here yet."""
     existing = _by_name(session, name)
+    if existing is None:
+        one_at_a_time(session, f"data set {name}")
+        existing = _by_name(session, name)  # of whoever held the lock before
     if existing is not None:
         return existing
     facts = KNOWN_DATASETS[name]

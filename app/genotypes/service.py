@@ -7,7 +7,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from app import database
-from app.database import new_id, now
+from app.database import new_id, now, one_at_a_time
 from app.datasets import service as datasets
 from app.evaluations import service as evaluations
 from app.evaluations.tables import EvaluationKind
@@ -93,6 +93,7 @@ def register(session: Session, requests: Sequence[GenotypeIn], batch: bool) -> l
 
 def register_published(session: Session) -> list[Genotype]:
     """Registers all published genotypes with their papers' results; what is registered stays as it is."""
+    one_at_a_time(session, "published genotypes")
     query = select(Genotype).where(Genotype.origin == Origin.PUBLISHED)
     registered = {row.name: row for row in session.scalars(query)}
     rows = []
@@ -129,6 +130,7 @@ def register_library(session: Session, library: Library) -> list[Genotype]:
     Raises:
         InvalidRequest: naming the first field at fault.
     """
+    one_at_a_time(session, "seed library")
     rows = []
     for position, entry in enumerate(library.searches):
         field = f"searches[{position}]"

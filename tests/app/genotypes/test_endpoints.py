@@ -1,5 +1,6 @@
 """Genotypes over HTTP."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -111,6 +112,25 @@ def test_the_published_ones_come_by_one_call_and_only_once(service: Service) -> 
     assert [row["test_accuracy"] for row in board] == sorted(
         (r["test_accuracy"] for r in board), reverse=True
     )
+
+
+def test_eight_who_ask_for_the_published_ones_at_once_get_the_same(service: Service) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(service.client.post, "/v1/genotypes/published") for _ in range(8)]
+    answers = [one.result() for one in asked]
+    assert {answer.status_code for answer in answers} == {201}, [answer.text for answer in answers]
+    ids = {tuple(row["id"] for row in answer.json()["items"]) for answer in answers}
+    assert len(ids) == 1
+    assert len(service.get("/v1/genotypes", limit=500)["items"]) == len(PUBLISHED)
+
+
+def test_what_goes_while_it_is_referred_to_is_a_conflict(service: Service, digits: str) -> None:
+    body = {"dataset_id": digits, "recipe": "quick"}
+    with ThreadPoolExecutor(8) as pool:
+        gone = [pool.submit(service.client.delete, f"/v1/datasets/{digits}")]
+        gone += [pool.submit(service.client.post, "/v1/searches", json=body) for _ in range(7)]
+    answers = [one.result() for one in gone]
+    assert all(answer.status_code in (202, 204, 404, 409, 422) for answer in answers)
 
 
 def test_the_list_filters(service: Service, published: list[str]) -> None:
