@@ -81,6 +81,8 @@ class IdempotencyMiddleware:
         asked = Asked(scope, receive)
         if not asked.is_large:
             await asked.read_on()
+            if not asked.is_whole:
+                return  # the client is gone
             receive = asked.again
         else:
             receive = asked.receive
@@ -223,7 +225,8 @@ class Asked:
         self._hash = hashlib.sha256(f"{scope['path']}?{scope['query_string']!r} ".encode())
         self._form = None
         if self.is_large and options.get(b"boundary"):
-            self._form = _FormDigest(options[b"boundary"], self._hash)
+            with suppress(FormParserError):  # too long: the endpoint refuses it
+                self._form = _FormDigest(options[b"boundary"], self._hash)
 
     async def receive(self) -> Message:
         """The next message; what it brings is taken into the digest."""

@@ -27,7 +27,7 @@ from app.routes import Route
 from app.settings import Settings
 from models.genotypes.published import PUBLISHED
 from models.genotypes.text import to_text
-from tests.conftest import Service
+from tests.conftest import ONE_DATABASE, Service
 
 
 def test_the_docs_need_no_network(service: Service) -> None:
@@ -204,6 +204,28 @@ def test_an_upload_is_told_by_its_content_and_not_by_its_boundary(service: Servi
         assert refused.status_code == 422
         assert refused.json()["errors"][0]["field"] == "Idempotency-Key"
     assert len(service.get("/v1/datasets")["items"]) == 1
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
+@pytest.mark.parametrize(
+    ("boundary", "body"),
+    [
+        (b"boundary=" + b"x" * 1_000, b"--" + b"x" * 1_000),
+        (b"boundary=", b"--"),
+        (b"boundary=a", b"--a\r\n" + b"H: v\r\n" * 100),
+        (b"boundary=a", b"no form"),
+        (b'boundary="\xe9"', b"no form"),
+        (b"", b""),
+    ],
+)
+@ONE_DATABASE
+def test_what_is_no_form_is_refused(
+    service: Service, headers: dict[str, str], boundary: bytes, body: bytes
+) -> None:
+    kind: Any = {**headers, "content-type": b"multipart/form-data; " + boundary}
+    answer = service.client.post("/v1/datasets", content=body, headers=kind)
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
 
 
 def zip_of_digits(seed: int) -> bytes:
