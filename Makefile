@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 WORKERS ?= 2
 
-.PHONY: demo test serve lint lock bench-search bench-latent bench-quality bench-ablation bench-generate bench-train bench-start bench-threads bench-upload bench-sizes bench-export bench-spaces bench-transfer bench-predict bench-scores bench-loop bench-latency ready-space ready-profiles clean
+.PHONY: demo test serve lint lock bench-search bench-latent bench-quality bench-ablation bench-generate bench-train bench-start bench-streams bench-threads bench-upload bench-sizes bench-export bench-spaces bench-transfer bench-predict bench-scores bench-loop bench-latency ready-space ready-profiles clean
 
 # benchmarks read data sets and tables from a folder beside the repository unless told otherwise
 bench-%: export VGAE_NAS_DATA_ROOT := $(or $(VGAE_NAS_DATA_ROOT),$(wildcard ../shared/data),data)
@@ -45,6 +45,9 @@ bench-train: $(INSTALLED)
 
 bench-start: $(INSTALLED)
 	$(BIN)/python -m bench.start
+
+bench-streams: $(INSTALLED)
+	$(BIN)/python -m bench.streams
 
 bench-threads: $(INSTALLED)
 	$(BIN)/python -m bench.threads
