@@ -81,9 +81,10 @@ class Worker:
         An idle worker takes every message there is, so a job that stays queued beside it has lost its
         own. A busy one cannot tell, and leaves those to others.
         """
+        began = now()
         with self.database.session() as session:
             workers.stay(session, self.id)
-            lost = jobs.expire(session, self.settings.max_attempts)
+            lost = jobs.expire(session, self.settings.max_attempts, began)
             if not self.busy.is_set():
                 patience = timedelta(seconds=self.settings.lost_message_seconds)
                 lost += jobs.unsent(session, now() - patience, RESENT_AT_ONCE)

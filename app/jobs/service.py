@@ -321,20 +321,27 @@ def _go_on(session: Session, campaign: Job) -> list[Job]:
     return [] if ordered is None else [get(session, ordered.id)]
 
 
-def expire(session: Session, max_attempts: int) -> list[str]:
+def expire(session: Session, max_attempts: int, moment: datetime | None = None) -> list[str]:
     """Puts back the running jobs whose lease ran out, or fails those started too often already.
+
+    Args:
+        session: of its own.
+        max_attempts: starts of one job.
+        moment: before which a lease has run out. Taken before the session begins, it does not count the time
+            that a sweeper waits for a long transaction of another, in which no heart can beat.
 
     Returns:
         The ids of the jobs that were put back, to be sent again.
     """
+    moment = moment or now()
     overdue = session.execute(
         select(Job.id, Job.lease_token, Job.attempt, Job.cancel_requested).where(
-            Job.status == JobStatus.RUNNING, Job.lease_expires_at < now()
+            Job.status == JobStatus.RUNNING, Job.lease_expires_at < moment
         )
     ).all()
     back = []
     for job_id, token, attempt, cancel_requested in overdue:
-        late = (*_held(token), Job.lease_expires_at < now())
+        late = (*_held(token), Job.lease_expires_at < moment)
         if cancel_requested:
             if _change(session, job_id, *late, **_final(JobStatus.CANCELLED)):
                 add_event(session, job_id, "cancelled", {})

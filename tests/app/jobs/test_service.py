@@ -76,6 +76,17 @@ def test_a_worker_that_lost_its_lease_changes_nothing(session: Session) -> None:
     assert (job.status, job.progress, job.checkpoint_key) == ("running", 0.0, None)
 
 
+def test_a_sweeper_that_waited_takes_no_lease_for_lost_that_ran_out_meanwhile(
+    session: Session,
+) -> None:
+    before = now() - timedelta(minutes=1)  # it began to wait, and no heart could beat since
+    job_id, token = claimed(session)
+    let_lease_run_out(session, job_id)
+    assert jobs.expire(session, 5, before) == []
+    assert jobs.heartbeat(session, job_id, token, 30, progress=0.1, step="alive", eta_at=None) is False
+    assert jobs.expire(session, 5, now()) == []
+
+
 def test_a_job_lost_too_often_fails_and_can_be_retried(session: Session) -> None:
     job_id = queued(session)
     for _ in range(2):
