@@ -49,7 +49,7 @@ def serve(
 
     wait_passively()
     settings = get_settings()
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, settings.answer_seconds)
     try:
         database.require_head()
     except SchemaError as error:

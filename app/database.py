@@ -44,9 +44,6 @@ MEND = "vgae-nas migrate"
 CONNECT_SECONDS = 5
 """Time in which a database server must take a connection."""
 
-ANSWER_SECONDS = 10.0
-"""Time in which a database server must have done what a request asks of it."""
-
 SPARE_SECONDS = 2.0
 """Further time after which a server that should have given up by itself is taken for hung."""
 
@@ -169,10 +166,10 @@ class Database:
     Args:
         url: a SQLAlchemy URL. On SQLite, sessions that may write take the write lock when they
             begin, since one that reads first and writes later can fail without waiting.
-        answer_seconds: time in which a server must have executed a statement; `None` for any.
+        answer_seconds: time in which a server must have executed a statement; any time by default.
     """
 
-    def __init__(self, url: str, answer_seconds: float | None = ANSWER_SECONDS) -> None:
+    def __init__(self, url: str, answer_seconds: float | None = None) -> None:
         self.engine = _sqlite(url) if url.startswith("sqlite") else _server(url, answer_seconds)
         self._reading = self.engine.execution_options(reads_only=True)
 

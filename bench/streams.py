@@ -7,10 +7,7 @@ The database is that of `VGAE_NAS_DATABASE_URL`, or SQLite in a folder of the be
 import argparse
 import asyncio
 import json
-import os
 import resource
-import subprocess
-import tempfile
 import time
 from statistics import median
 from typing import Any
@@ -18,13 +15,13 @@ from typing import Any
 import httpx
 import psutil
 
-from bench.start import PATIENCE_SECONDS, VGAE_NAS, answered
+from bench.generate import server
 
-PORT = 8391
+PATIENCE_SECONDS = 600
 STREAMS, SECONDS, POLL_SECONDS = 500, 40.0, 0.5
 
 
-async def watched(client: httpx.AsyncClient, server: psutil.Process, streams: int) -> dict[str, Any]:
+async def watched(client: httpx.AsyncClient, process: psutil.Process, streams: int) -> dict[str, Any]:
     """The figures of so many streams on one job."""
     dataset_id = (await client.post("/v1/datasets", json={"name": "digits"})).json()["id"]
     body = {"dataset_id": dataset_id, "recipe": "quick"}
@@ -44,13 +41,13 @@ async def watched(client: httpx.AsyncClient, server: psutil.Process, streams: in
     while opened < streams:
         assert time.monotonic() - began < PATIENCE_SECONDS, f"{opened} of {streams} streams began"
         await asyncio.sleep(POLL_SECONDS)
-    before, began, waits = sum(server.cpu_times()[:2]), time.monotonic(), []
+    before, began, waits = sum(process.cpu_times()[:2]), time.monotonic(), []
     while time.monotonic() - began < SECONDS:
         asked = time.perf_counter()
         (await client.get(path)).raise_for_status()
         waits.append(time.perf_counter() - asked)
         await asyncio.sleep(POLL_SECONDS)
-    share = (sum(server.cpu_times()[:2]) - before) / (time.monotonic() - began)
+    share = (sum(process.cpu_times()[:2]) - before) / (time.monotonic() - began)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -63,13 +60,11 @@ async def watched(client: httpx.AsyncClient, server: psutil.Process, streams: in
     }
 
 
-async def measure(server: psutil.Process, streams: int) -> dict[str, Any]:
-    """The same, over connections of the bench's own."""
+async def measure(address: httpx.URL, process: psutil.Process, streams: int) -> dict[str, Any]:
+    """The same, with as many connections as there are streams."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    async with httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{PORT}", limits=limits, timeout=PATIENCE_SECONDS
-    ) as client:
-        return await watched(client, server, streams)
+    async with httpx.AsyncClient(base_url=address, limits=limits, timeout=PATIENCE_SECONDS) as client:
+        return await watched(client, process, streams)
 
 
 def main() -> None:
@@ -79,20 +74,10 @@ def main() -> None:
     streams = parser.parse_args().streams
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with tempfile.TemporaryDirectory() as home:
-        environment = {**os.environ, "VGAE_NAS_HOME": home}
-        subprocess.run([VGAE_NAS, "migrate"], env=environment, check=True, capture_output=True)
-        serve = [VGAE_NAS, "serve", "--workers", "0", "--port", str(PORT)]
-        server = subprocess.Popen(
-            serve, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=PATIENCE_SECONDS) as client:
-                answered(client, "/readyz", time.perf_counter())
-            figures = asyncio.run(measure(psutil.Process(server.pid), streams))
-        finally:
-            server.terminate()
-            server.wait(60)
+    with server(0) as client:
+        (process,) = [p for p in psutil.Process().children() if "serve" in " ".join(p.cmdline())]
+        client.get("/readyz").raise_for_status()
+        figures = asyncio.run(measure(client.base_url, process, streams))
     print(json.dumps(figures))
 
 

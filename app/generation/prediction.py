@@ -133,7 +133,8 @@ class Order:
         assert self.predictor is not None
         table = features(genotypes, self.space)
         table = table if self.judge is None else self.judge.beside(table, genotypes)
-        return self.predictor.predict(table, operations(genotypes, self.space))
+        plain = None if self.predictor.plain is None else operations(genotypes, self.space)
+        return self.predictor.predict(table, plain)
 
 
 @dataclass(frozen=True)
@@ -267,8 +268,8 @@ def _for_another(found: Known, predictor: Predictor) -> str:
     agreed = predictor.agreement
     if agreed.low <= 0:
         told += (
-            f"; on {agreed.genotypes} genotypes there the model that is used agrees by {agreed.spearman:.2f} "
-            f"({agreed.low:.2f} to {agreed.high:.2f}), which may be none"
+            f"; on {agreed.genotypes} genotypes there the model that is used agrees by {agreed}, "
+            "which may be none"
         )
     return told
 
@@ -295,8 +296,8 @@ def _by_score(space: SearchSpace, rank: RankIn, shape: NetworkShape, found: Know
         shown.agreement = AgreementOut(**asdict(agreed))
         if agreed.low <= 0:
             warnings.append(
-                f"on {agreed.genotypes} genotypes evaluated on {found.name!r} it agrees by "
-                f"{agreed.spearman:.2f} ({agreed.low:.2f} to {agreed.high:.2f}), which may be none"
+                f"on {agreed.genotypes} genotypes evaluated on {found.name!r} it agrees by {agreed}, which "
+                "may be none"
             )
     return Order(rank, shown, space, shape, judge=judge, warnings=warnings)
 

@@ -82,6 +82,8 @@ class Following:
         try:
             while after < feed.first:
                 read = await run_in_threadpool(self._read, job_id, after, min(PAGE, feed.first - after))
+                if not read:
+                    return  # the job was deleted meanwhile
                 for event in read:
                     yield event
                 after += len(read)

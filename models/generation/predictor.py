@@ -127,7 +127,7 @@ class Predictor:
         if found.low <= 0:
             raise PredictorError(
                 f"on {found.genotypes} evaluated genotypes predictions agree with accuracies by a "
-                f"Spearman of {found.spearman:.2f} ({found.low:.2f} to {found.high:.2f}), which may be none"
+                f"Spearman of {found}, which may be none"
             )
 
 

@@ -30,6 +30,9 @@ class Agreement:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.spearman:.2f} ({self.low:.2f} to {self.high:.2f})"
+
 
 def agreement(
     ours: Sequence[float] | NDArray[np.float64], theirs: Sequence[float] | NDArray[np.float64]
