@@ -35,20 +35,28 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=0, help="Workers beside the API; by default one a core, as far as memory goes."),
+        typer.Option(
+            min=0, help="Workers beside the API; by default one a GPU, or one a core as far as memory goes."
+        ),
     ] = None,
+    api_workers: Annotated[int, typer.Option(min=1, help="Processes that answer requests.")] = 1,
 ) -> None:
     """Starts the API and its workers, and stops all together."""
+    import tempfile
+
     import uvicorn
 
+    from app import logs
     from app.database import Database, SchemaError
-    from app.serving import Opening
+    from app.metrics import FOLDER
     from app.settings import get_settings
-    from app.supervisor import Supervisor, default_workers
-    from app.threads import wait_passively
+    from app.supervisor import Supervisor, default_workers, raise_file_limit
 
-    wait_passively()
+    if host is not None:
+        os.environ["VGAE_NAS_HOST"] = host  # for the processes too
     settings = get_settings()
+    logs.configure(settings.log_format)
+    raise_file_limit()
     database = Database(settings.database_url, settings.answer_seconds)
     try:
         database.require_head()
@@ -59,21 +67,47 @@ def serve(
         database.close()
     # uvicorn raises the signal again when it is done; the default would end us before the workers
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with Supervisor(default_workers() if workers is None else workers):
+    with (
+        tempfile.TemporaryDirectory(prefix="vgae-nas-metrics-") as folder,
+        Supervisor(default_workers() if workers is None else workers, {FOLDER: folder}),
+    ):
+        os.environ[FOLDER] = folder
         uvicorn.run(
-            Opening(_load),
-            host=host or settings.host,
+            "app.serving:opening",
+            factory=True,
+            host=settings.host,
             port=settings.port if port is None else port,
+            http="app.serving:Protocol",
+            workers=api_workers,
+            limit_concurrency=settings.max_connections,
             timeout_graceful_shutdown=5,
+            log_config=None,
+            access_log=False,
         )
 
 
 @cli.command()
-def worker() -> None:
-    """Runs one worker."""
-    from app.supervisor import WORKER
+def worker(
+    kinds: Annotated[
+        str | None, typer.Option(help="Kinds of jobs that it takes, as search,train; by default all.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="So many, started again when they die; each has a GPU in turn.")
+    ] = None,
+) -> None:
+    """Runs one worker, or several."""
+    import time
 
-    os.execv(WORKER[0], WORKER)
+    from app.supervisor import WORKER, Supervisor
+
+    if kinds is not None:
+        os.environ["VGAE_NAS_KINDS"] = kinds
+    if workers is None:
+        os.execv(WORKER[0], WORKER)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with Supervisor(workers):
+        while True:
+            time.sleep(3600)
 
 
 @cli.command()
@@ -238,9 +272,3 @@ def _measure_here(device: str, files: dict[str, bytes], threads: int, url: str |
 def main() -> None:
     """The entry point of the `vgae-nas` script."""
     cli()
-
-
-def _load() -> object:
-    from app.main import create_app
-
-    return create_app()

@@ -29,7 +29,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, InvalidatePoolError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.sql import FromClause
 from sqlalchemy.types import TypeDecorator
@@ -46,6 +46,9 @@ CONNECT_SECONDS = 5
 
 SPARE_SECONDS = 2.0
 """Further time after which a server that should have given up by itself is taken for hung."""
+
+REST_SECONDS = 1.0
+"""Time after which a connection that rested is asked whether it still lives, before it is used."""
 
 POOL: dict[str, int] = {"pool_size": 10, "max_overflow": 10, "pool_timeout": 15}
 """Connections of a process: kept, more at once, and seconds that a request waits for one."""
@@ -170,14 +173,23 @@ class Database:
     """
 
     def __init__(self, url: str, answer_seconds: float | None = None) -> None:
-        self.engine = _sqlite(url) if url.startswith("sqlite") else _server(url, answer_seconds)
-        self._reading = self.engine.execution_options(reads_only=True)
+        if url.startswith("sqlite"):
+            self.engine = _sqlite(url)
+            self._reading = self.engine.execution_options(reads_only=True)
+        else:
+            self.engine = _server(url, answer_seconds)
+            # each query sees what was committed before it, as it would in a transaction that only reads
+            self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def session(self, *, reads_only: bool = False) -> Iterator[Session]:
         """A session; what is not committed when it closes is rolled back."""
-        with Session(self._reading if reads_only else self.engine, expire_on_commit=False) as session:
+        with self.begin(reads_only=reads_only) as session:
             yield session
+
+    def begin(self, *, reads_only: bool = False) -> Session:
+        """A session that the caller closes; it takes its connection at its first query."""
+        return Session(self._reading if reads_only else self.engine, expire_on_commit=False)
 
     def require_head(self) -> None:
         """Raises `SchemaError` if the schema is not at head, saying which command mends it."""
@@ -241,7 +253,7 @@ class _Connection(psycopg.Connection[Any]):
 
 
 def _server(url: str, answer_seconds: float | None) -> Engine:
-    engine = create_engine(url, pool_pre_ping=True, json_serializer=_json, **POOL)
+    engine = create_engine(url, json_serializer=_json, **POOL)
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, arguments: Any, options: dict[str, Any]) -> _Connection:
@@ -252,6 +264,19 @@ def _server(url: str, answer_seconds: float | None) -> Engine:
             connection.commit()
             connection.patience = answer_seconds + SPARE_SECONDS
         return connection
+
+    @event.listens_for(engine, "checkin")
+    def rest(_connection: Any, record: Any) -> None:
+        record.info["rests_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def wake(connection: Any, record: Any, _proxy: Any) -> None:
+        rests_since = record.info.get("rests_since")
+        if rests_since is not None and time.monotonic() - rests_since > REST_SECONDS:
+            try:
+                engine.dialect.do_ping(connection)
+            except psycopg.Error as error:
+                raise InvalidatePoolError from error
 
     return engine
 

@@ -1,6 +1,9 @@
-"""What endpoints need from the application: settings, sessions and files."""
+"""What endpoints need from the application: settings, sessions and files.
 
-from collections.abc import Iterator
+None of them waits for anything, so that none needs a thread: a session asks for its connection when
+it is first used.
+"""
+
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -11,17 +14,17 @@ from app.database import Database
 from app.settings import Settings
 
 
-def _settings(request: Request) -> Settings:
+async def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
 
-def _database(request: Request) -> Database:
+async def _database(request: Request) -> Database:
     database: Database = request.app.state.database
     return database
 
 
-def _artifacts(request: Request) -> Artifacts:
+async def _artifacts(request: Request) -> Artifacts:
     artifacts: Artifacts = request.app.state.artifacts
     return artifacts
 
@@ -31,15 +34,14 @@ DatabaseIn = Annotated[Database, Depends(_database)]
 ArtifactsIn = Annotated[Artifacts, Depends(_artifacts)]
 
 
-def _reading(database: DatabaseIn) -> Iterator[Session]:
-    with database.session(reads_only=True) as session:
-        yield session
+async def _reading(database: DatabaseIn) -> Session:
+    return database.begin(reads_only=True)
 
 
-def _writing(database: DatabaseIn) -> Iterator[Session]:
-    with database.session() as session:
-        yield session
+async def _writing(database: DatabaseIn) -> Session:
+    return database.begin()
 
 
 Reading = Annotated[Session, Depends(_reading)]
 Writing = Annotated[Session, Depends(_writing)]
+"""Sessions that the route of the endpoint closes."""

@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
+from fastapi.responses import PlainTextResponse
 from fastapi_offline import FastAPIOffline
-from prometheus_fastapi_instrumentator import Instrumentator
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
 from app import openapi, problems
@@ -27,14 +28,18 @@ from app.jobs import queries, workers
 from app.jobs.endpoints import router as jobs
 from app.jobs.following import Following
 from app.jobs.queue import Sender
+from app.jobs.tables import JobKind, JobStatus
 from app.latent_spaces.endpoints import router as latent_spaces
 from app.limits import BodyLimitMiddleware
+from app.metrics import Store, exposition
 from app.problems import Unavailable
+from app.requests import HostMiddleware, RequestMiddleware
 from app.searches.endpoints import router as searches
 from app.settings import Settings, get_settings
 from app.trainings.endpoints import router as trainings
 
 ROUTERS = (
+    jobs,  # asked for most often, and the first that fits is taken
     datasets,
     genotypes,
     evaluations,
@@ -46,7 +51,6 @@ ROUTERS = (
     experiments,
     campaigns,
     devices,
-    jobs,
 )
 
 DESCRIPTION = """Neural architectures for a new data set at zero search hours.
@@ -106,17 +110,23 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(router)
     _add_probes(app)
     openapi.install(app)
-    Instrumentator(excluded_handlers=["/metrics"]).instrument(app).expose(app, tags=["probes"])
     app.add_middleware(IdempotencyMiddleware, database=database)
     app.add_middleware(
         BodyLimitMiddleware,
         max_body_bytes=settings.max_body_bytes,
         max_upload_bytes=settings.max_upload_bytes,
     )
+    app.add_middleware(HostMiddleware, allowed=settings.allowed_hosts)
+    app.add_middleware(RequestMiddleware)
     return app
 
 
 def _add_probes(app: FastAPI) -> None:
+    @app.get("/metrics", tags=["probes"], response_class=PlainTextResponse)
+    def metrics(database: DatabaseIn, settings: SettingsIn) -> Response:
+        """Figures for Prometheus."""
+        return Response(exposition(Store(database, settings)), media_type=CONTENT_TYPE_LATEST)
+
     @app.get("/healthz", tags=["probes"])
     async def healthz() -> Health:
         """Tells that the process answers; waits for no thread and no connection."""
@@ -133,8 +143,15 @@ def _add_probes(app: FastAPI) -> None:
         except SchemaError as error:
             raise Unavailable(str(error)) from None
         with database.session(reads_only=True) as session:
-            living = workers.count_living(session, settings)
-            queued = queries.count_queued(session)
-        idle = f"{queued} jobs wait and no worker lives; start one by `vgae-nas worker`"
-        warnings = [idle] if queued and not living else []
-        return Readiness(status="ok", workers=living, queued_jobs=queued, warnings=warnings)
+            living = workers.living(session, settings)
+            counts = queries.count_open(session)
+        queued = {kind: counts[kind, JobStatus.QUEUED] for kind in JobKind}
+        taken = {kind for worker in living for kind in worker.kinds}
+        warnings = [
+            f"{count} jobs of the kind {kind!r} wait and no worker that lives takes it; "
+            f"start one by `vgae-nas worker`"
+            for kind, count in queued.items()
+            if count and kind not in taken
+        ]
+        waiting = sum(queued.values())
+        return Readiness(status="ok", workers=len(living), queued_jobs=waiting, warnings=warnings)

@@ -29,7 +29,7 @@ def paginate(
     session: Session,
     query: Select[*tuple[Any, ...]],
     by: ColumnElement[Any] | InstrumentedAttribute[Any] | None,
-    unique: InstrumentedAttribute[Any],
+    unique: ColumnElement[Any] | InstrumentedAttribute[Any],
     cursor: str | None,
     limit: int,
     *,

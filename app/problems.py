@@ -103,10 +103,22 @@ class BodyTooLarge(Problem):
     status, name, title = 413, "body-too-large", "Body too large"
 
 
+class RequestTimeout(Problem):
+    """The request's body came too slowly."""
+
+    status, name, title = 408, "request-timeout", "Request timeout"
+
+
 class UnsupportedMediaType(Problem):
     """The body is of a type that this path does not read."""
 
     status, name, title = 415, "unsupported-media-type", "Unsupported media type"
+
+
+class UnknownHost(Problem):
+    """The request is for a host that this service is not, as a page of another site can send it."""
+
+    status, name, title = 421, "unknown-host", "Unknown host"
 
 
 class Unavailable(Problem):
@@ -123,7 +135,7 @@ class JobFailed(Problem):
 
 _BY_STATUS: Mapping[int, type[Problem]] = {
     kind.status: kind
-    for kind in (NotFound, MethodNotAllowed, BodyTooLarge, UnsupportedMediaType, Unavailable)
+    for kind in (NotFound, MethodNotAllowed, RequestTimeout, BodyTooLarge, UnsupportedMediaType, Unavailable)
 }
 
 _CONTENT = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}

@@ -1,4 +1,7 @@
-"""The server process: `/healthz` is answered at once, all else as soon as the application is loaded."""
+"""The server process: `/healthz` is answered at once, all else as soon as the application is loaded.
+
+A connection that brings no request in time is closed, and one too many is refused.
+"""
 
 import asyncio
 import json
@@ -8,8 +11,20 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from app import logs
+from app.settings import get_settings
+from app.threads import wait_passively
 
 logger = logging.getLogger(__name__)
+
+HEADER_SECONDS = 20.0
+"""Time from a connection, or from the first byte of a request, to the end of the request's header."""
+
+_END = b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5" + _END
+LATE = b"HTTP/1.1 408 Request Timeout" + _END
 
 LIVE = json.dumps({"status": "ok"}).encode()
 
@@ -59,3 +74,61 @@ class Opening:
             raise SystemExit(1) from None
         loaded: ASGIApp = app
         return loaded
+
+
+class Protocol(HttpToolsProtocol):
+    """HTTP by uvicorn, with an end to waiting for headers and a bound on connections, `limit_concurrency`."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        if self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency:
+            self._end(REFUSAL)
+        else:
+            self._await_header()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._await_header()
+
+    def on_headers_complete(self) -> None:
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def _await_header(self) -> None:
+        if self._timer is None:
+            self._timer = self.loop.call_later(HEADER_SECONDS, self._end, LATE)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _end(self, answer: bytes) -> None:
+        """Answers and closes, unless an earlier request is still being answered."""
+        self._timer = None
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.write(answer)
+            self.transport.close()
+
+
+def opening() -> Opening:
+    """The application of one server process, as uvicorn makes it."""
+    wait_passively()
+    logs.configure(get_settings().log_format)
+    return Opening(_load)
+
+
+def _load() -> Any:
+    import torch
+
+    from app.main import create_app
+
+    # requests run side by side, and threads that share one small product wait more than they compute
+    torch.set_num_threads(1)
+    return create_app()

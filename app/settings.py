@@ -4,8 +4,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.logs import LogFormat
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -24,8 +28,15 @@ class Settings(BaseSettings):
     artifacts_url: str = Field("", description="fsspec URL of the file store; a folder in `home` by default.")
     data_root: Path = Field(Path("data"), description="Folder in which torchvision's data sets lie.")
 
-    host: str = "127.0.0.1"
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Names under which requests are answered, as `nas.example.org,*.example.net`. By default "
+        "those of this machine alone, or any where `host` is an address that others reach.",
+    )
     port: int = Field(8000, ge=0, le=65535)
+    log_format: LogFormat = Field("text", description="`json` for programs that collect logs.")
+    max_connections: int = Field(4_000, gt=0, description="Open connections to one API process.")
     max_body_bytes: int = Field(4 << 20, gt=0, description="Of a request, uploads excepted.")
     max_upload_bytes: int = Field(4 << 30, gt=0, description="Of an uploaded archive.")
     resident_bytes: int = Field(4 << 30, gt=0, description="Images that take more are streamed from files.")
@@ -46,8 +57,29 @@ class Settings(BaseSettings):
     lost_message_seconds: Positive = Field(
         10.0, description="A job still queued after so long, with a worker idle, is sent again."
     )
-    max_attempts: int = Field(5, gt=0, description="Starts of one job before it is given up as failed.")
+    max_attempts: int = Field(
+        3, gt=0, description="Starts without a checkpoint between them before a job is given up as failed."
+    )
+    kinds: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Kinds of jobs that a worker takes, as `search,train`; all by default."
+    )
     patience_seconds: Positive = Field(300.0, description="How long a worker waits for a lost database.")
+
+    metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port on which a worker of its own tells Prometheus its figures; 0 is none.",
+    )
+
+    @field_validator("kinds", "allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
 
     @model_validator(mode="after")
     def _embedded_default(self) -> "Settings":
@@ -55,6 +87,7 @@ class Settings(BaseSettings):
         self.database_url = self.database_url or f"sqlite:///{home / 'vgae-nas.db'}"
         self.broker_url = self.broker_url or f"filesystem://{home / 'broker'}"
         self.artifacts_url = self.artifacts_url or str(home / "artifacts")
+        self.allowed_hosts = self.allowed_hosts or (LOOPBACK if self.host in LOOPBACK else ("*",))
         return self
 
 

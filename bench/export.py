@@ -23,7 +23,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from bench.generate import server
+from bench.servers import server
 from models.datasets.data import ImageData
 from models.datasets.sources import load_digits, load_folder
 

@@ -5,55 +5,18 @@ genotypes, and asks it one request after the other.
 """
 
 import json
-import os
-import re
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import torch
 
+from bench.servers import server
 from models.genotypes.search_space import DARTS
 from models.latent_spaces.vgae import PRESETS, VGAE, decode
 
-VGAE_NAS = str(Path(sys.executable).parent / "vgae-nas")
 WARM_UP, SINGLE, TWENTY, LARGE, DECODED, ROUNDS = 20, 300, 100, 10_000, 10_000, 7
-
-
-@contextmanager
-def server(workers: int | None = 1) -> Iterator[httpx.Client]:
-    """A client of a server with so many workers, `None` for its default; it lives as long."""
-    with tempfile.TemporaryDirectory() as home:
-        environment = {**os.environ, "VGAE_NAS_HOME": home, "VGAE_NAS_PORT": "0"}
-        subprocess.run([VGAE_NAS, "migrate"], env=environment, check=True, capture_output=True)
-        log = Path(home) / "log"
-        with log.open("wb") as out:
-            command = [VGAE_NAS, "serve", *([] if workers is None else ["--workers", str(workers)])]
-            process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
-        try:
-            with httpx.Client(base_url=_address(log, process), timeout=600) as client:
-                yield client
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
-def _address(log: Path, process: "subprocess.Popen[bytes]") -> str:
-    for _ in range(600):
-        match = re.search(r"running on (http://\S+)", log.read_text())
-        if match:
-            return match[1]
-        if process.poll() is not None:
-            break
-        time.sleep(0.1)
-    raise SystemExit(f"the server did not start:\n{log.read_text()}")
 
 
 def latent_space(client: httpx.Client) -> tuple[str, str]:

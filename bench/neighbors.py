@@ -16,7 +16,7 @@ import zipfile
 import httpx
 import torch
 
-from bench.generate import server
+from bench.servers import server
 
 TRAIN, TEST, SEED = 10_000, 2_000, 0
 KNOWN = ("mnist", "usps", "digits")

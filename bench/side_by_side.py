@@ -9,7 +9,7 @@ import json
 import os
 import time
 
-from bench.generate import server
+from bench.servers import server
 
 GENOTYPES, OVERRIDES = 4, {"epochs": 4}
 

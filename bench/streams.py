@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import psutil
 
-from bench.generate import server
+from bench.servers import server
 
 PATIENCE_SECONDS = 600
 STREAMS, SECONDS, POLL_SECONDS = 500, 40.0, 0.5

@@ -22,7 +22,7 @@ wait_passively()  # before torch is loaded, as workers do
 
 import torch  # noqa: E402
 
-from bench.generate import server  # noqa: E402
+from bench.servers import server  # noqa: E402
 from models.datasets.sources import load_named  # noqa: E402
 from models.genotypes.published import PUBLISHED  # noqa: E402
 from models.trainings.retrain import RECIPES, Training, of_genotype  # noqa: E402

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import psutil
 import torch
 
-from bench.generate import server
+from bench.servers import server
 from models.datasets.sources import load_folder
 
 COMPARED = 2_000

@@ -6,7 +6,7 @@ them the tests that need them are skipped, or fail if `REQUIRE_SERVICES=1`.
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -24,11 +24,12 @@ from sqlalchemy.engine import make_url
 
 from app.artifacts import Artifacts
 from app.database import Database, alembic_config
-from app.jobs.tables import Job
+from app.jobs import service as jobs
+from app.jobs.tables import Job, JobKind
 from app.main import create_app
 from app.settings import Settings
 from worker.main import KINDS
-from worker.runner import execute
+from worker.runner import Kind, execute
 
 POSTGRES_URL = os.environ.get(
     "VGAE_NAS_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
@@ -183,8 +184,17 @@ class Service:
         with self.database.session(reads_only=True) as session:
             queued = [job.id for job in session.query(Job).filter_by(status="queued").order_by(Job.id)]
         for job_id in queued:
-            execute(job_id, KINDS, self.database, self.artifacts, self.settings, Event())
+            self.run_job(job_id)
         return [self.get(f"/v1/jobs/{job_id}") for job_id in queued]
+
+    def run_job(
+        self, job_id: str, kinds: Mapping[JobKind, Kind] = KINDS, stopping: Event | None = None
+    ) -> None:
+        """Runs one job if it is queued."""
+        with self.database.session() as session:
+            job = jobs.claim(session, job_id, self.settings.lease_seconds)
+        if job is not None:
+            execute(job, kinds, self.database, self.artifacts, self.settings, stopping or Event())
 
 
 @pytest.fixture
@@ -197,7 +207,7 @@ def settings(tmp_path: Path, database_url: str, data_root: Path) -> Settings:
 def service(settings: Settings) -> Iterator[Service]:
     """A service, once on each database."""
     app = create_app(settings)
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
         yield Service(client, settings, app.state.database, app.state.artifacts)
 
 

@@ -8,20 +8,25 @@ import logging
 import signal
 import sys
 import threading
+import time
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from celery import Celery
 from celery.signals import worker_shutting_down
-from sqlalchemy.exc import DBAPIError
+from prometheus_client import start_http_server
+from sqlalchemy.exc import DBAPIError, OperationalError
 
+from app import logs
 from app import tables as tables  # so that the metadata knows every table
 from app.artifacts import Artifacts
-from app.database import Database, now
+from app.database import Database, SchemaError, now
 from app.jobs import queue, workers
 from app.jobs import service as jobs
-from app.jobs.tables import JobKind
+from app.jobs.tables import Job, JobKind, Message
+from app.metrics import LEASES_LOST
 from app.settings import Settings, get_settings
 from worker import distances, export, fit, memory, round, search, train
 from worker.runner import Kind, execute
@@ -40,40 +45,69 @@ KINDS: dict[JobKind, Kind] = {
 RESENT_AT_ONCE = 20
 """Lost messages that one sweep sends again."""
 
+RETRY_SECONDS = 2.0
+"""Seconds between two attempts to reach the database at the start."""
 
 PATIENCE = 6
 """How much longer than a request a worker waits for a statement, as it writes more at once."""
 
 
 class Worker:
-    """One worker process.
+    """One worker process. While the database is away it waits.
 
     Args:
         settings: of the service.
 
     Raises:
         SchemaError: the database's schema is not at head.
+        ValueError: a kind of jobs that there is not.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self.settings, self.kinds = settings, _kinds(settings.kinds)
         self.database = Database(settings.database_url, PATIENCE * settings.answer_seconds)
-        self.database.require_head()
         self.artifacts = Artifacts(settings.artifacts_url)
         self.stopping, self.busy = threading.Event(), threading.Event()
-        with self.database.session() as session:
-            self.id = workers.enter(session)
+        self.id = self._enter()
+
+    def _enter(self) -> str:
+        while True:
+            try:
+                self.database.require_head()
+                with self.database.session() as session:
+                    return workers.enter(session, self.kinds)
+            except OperationalError as error:
+                logger.warning("the database does not answer; the worker waits (%s)", error.orig)
+                time.sleep(RETRY_SECONDS)
 
     def run_job(self, job_id: str) -> None:
-        """Runs one job from its message."""
+        """Runs the job that is due first, now that the message of one has come."""
         if self.stopping.is_set():
             return  # the sweeper of another worker sends it again
         self.busy.set()
         try:
-            execute(job_id, KINDS, self.database, self.artifacts, self.settings, self.stopping)
+            job = self._claim(job_id)
+            if job is None:
+                logger.info("job %s is not to be run", job_id)
+                return
+            execute(job, self.kinds, self.database, self.artifacts, self.settings, self.stopping)
         finally:
             memory.give_back()
             self.busy.clear()
+
+    def _claim(self, job_id: str) -> Job | None:
+        """Takes the job that is due first, and sends the message again if that is another's."""
+        while True:
+            with self.database.session() as session:
+                due = jobs.first(session, job_id, self.kinds)
+                job = None if due is None else jobs.claim(session, due, self.settings.lease_seconds)
+                if due is None or job is not None:
+                    break
+        if job is not None and job.id != job_id:
+            with self.database.session(reads_only=True) as session:
+                message = Message(job_id, jobs.get(session, job_id).kind)
+            queue.send(self.settings.broker_url, message)
+        return job
 
     def sweep(self) -> None:
         """Sends again what was put back, and what waits although this worker is idle.
@@ -83,14 +117,17 @@ class Worker:
         """
         began = now()
         with self.database.session() as session:
-            workers.stay(session, self.id)
+            workers.stay(session, self.id, memory.of_gpu())
             lost = jobs.expire(session, self.settings.max_attempts, began)
+            expired = len(lost)
             if not self.busy.is_set():
                 patience = timedelta(seconds=self.settings.lost_message_seconds)
-                lost += jobs.unsent(session, now() - patience, RESENT_AT_ONCE)
-        for job_id in lost:
-            logger.warning("job %s is sent again", job_id)
-            if not queue.send(self.settings.broker_url, job_id):
+                lost += jobs.unsent(session, self.kinds, now() - patience, RESENT_AT_ONCE)
+        for message in lost[:expired]:
+            LEASES_LOST.labels(message.kind).inc()
+        for message in lost:
+            logger.warning("job %s is sent again", message.job_id)
+            if not queue.send(self.settings.broker_url, message):
                 return  # the broker is away; a later sweep sends the others
 
     def leave(self) -> None:
@@ -105,6 +142,13 @@ class Worker:
                 self.sweep()
             except DBAPIError as error:
                 logger.warning("a sweep failed (%s)", error.orig)
+
+
+def _kinds(names: Collection[str]) -> dict[JobKind, Kind]:
+    unknown = sorted(set(names) - set(KINDS))
+    if unknown:
+        raise ValueError(f"there are no jobs of the kind {unknown[0]!r}; kinds are {', '.join(KINDS)}")
+    return {kind: run for kind, run in KINDS.items() if not names or kind in names}
 
 
 def build(settings: Settings) -> tuple[Worker, Celery]:
@@ -125,13 +169,20 @@ def build(settings: Settings) -> tuple[Worker, Celery]:
 
 def main() -> None:
     """Runs until a signal; SIGTERM puts the job in hand back to the queue first."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    settings = get_settings()
+    logs.configure(settings.log_format)
     memory.keep_freed()
-    worker, celery = build(get_settings())
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port)
+    try:
+        worker, celery = build(settings)
+    except (SchemaError, ValueError) as error:
+        sys.exit(str(error))
     threading.Thread(target=worker.sweep_until_stopped, daemon=True).start()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     options = [
         "--pool=solo",
+        f"--queues={','.join(queue.name(kind) for kind in worker.kinds)}",
         "--loglevel=INFO",
         "--without-gossip",
         "--without-mingle",

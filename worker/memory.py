@@ -7,6 +7,8 @@ for fresh pages, in every layer of every step.
 import ctypes
 from functools import cache
 
+import torch
+
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Names of two parameters of glibc's `mallopt`."""
 
@@ -33,3 +35,11 @@ def give_back() -> None:
 def _glibc() -> ctypes.CDLL | None:
     library = ctypes.CDLL(None)
     return library if hasattr(library, "gnu_get_libc_version") else None
+
+
+def of_gpu() -> int | None:
+    """Bytes in use on this process's GPU; `None` without one, or before anything has used it."""
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return None
+    free, total = torch.cuda.mem_get_info()
+    return total - free

@@ -14,11 +14,13 @@ import torch
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from app import logs
 from app.artifacts import Artifacts
 from app.database import Database
 from app.jobs import queue
 from app.jobs import service as jobs
-from app.jobs.tables import Job, JobKind
+from app.jobs.tables import Job, JobKind, Message
+from app.metrics import JOB_SECONDS
 from app.problems import JobFailed, Problem
 from app.settings import Settings
 from models.datasets.data import DataError
@@ -68,6 +70,7 @@ class Run:
     ) -> None:
         assert job.lease_token is not None
         self.job_id, self.token, self.params = job.id, job.lease_token, job.params
+        self.message = Message(job.id, job.kind)
         self.attempt, self.checkpoint_key = job.attempt, job.checkpoint_key
         self.database, self.artifacts, self.settings = database, artifacts, settings
         self.device = _device(settings.device)
@@ -265,36 +268,34 @@ class Trained:
 
 
 def execute(
-    job_id: str,
+    job: Job,
     kinds: Mapping[JobKind, Kind],
     database: Database,
     artifacts: Artifacts,
     settings: Settings,
     stopping: threading.Event,
 ) -> None:
-    """Runs a job if it is still to be run; a message delivered twice changes nothing.
+    """Runs a job to its end, or until it is cancelled, lost or put back.
 
     Args:
-        job_id: from the message.
+        job: as claimed.
         kinds: what runs each kind.
         database, artifacts, settings: of the worker.
         stopping: set when the worker is asked to stop.
     """
-    with database.session() as session:
-        job = jobs.claim(session, job_id, settings.lease_seconds)
-    if job is None:
-        logger.info("job %s is not to be run", job_id)
-        return
+    logs.bind(job_id=job.id, request_id=job.request_id)
     run = Run(job, database, artifacts, settings, stopping)
-    logger.info("job %s (%s) starts, attempt %d", job_id, job.kind, job.attempt)
+    logger.info("job %s (%s) starts, attempt %d", job.id, job.kind, job.attempt)
     began = time.monotonic()
     with run.heartbeat(), restored():
         _run_to_its_end(run, kinds[job.kind])
     with database.session(reads_only=True) as session:
-        added = jobs.added(session, job_id)
+        added, status = jobs.added(session, job.id), jobs.get(session, job.id).status
+    JOB_SECONDS.labels(job.kind, status).observe(time.monotonic() - began)
     for part in added:  # at once; what is sent twice is run once
         queue.send(settings.broker_url, part)
-    logger.info("job %s (%s) ends after %.1f s", job_id, job.kind, time.monotonic() - began)
+    logger.info("job %s (%s) ends after %.1f s", job.id, job.kind, time.monotonic() - began)
+    logs.unbind()
 
 
 def _run_to_its_end(run: Run, kind: Kind) -> None:
@@ -307,7 +308,7 @@ def _run_to_its_end(run: Run, kind: Kind) -> None:
         run.end(lambda session: jobs.finish_cancel(session, job_id, run.token))
     except Stopping:
         if run.end(lambda session: jobs.put_back(session, job_id, run.token, "its worker was stopped")):
-            queue.send(run.settings.broker_url, job_id)  # an idle worker goes on with it at once
+            queue.send(run.settings.broker_url, run.message)  # an idle worker goes on with it at once
     except Exception as error:
         logger.error("job %s failed", job_id, exc_info=error)
         problem = _problem(error)

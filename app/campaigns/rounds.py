@@ -291,7 +291,7 @@ def plan(database: Database, campaign_id: str, settings: Settings, artifacts: Ar
         shape = limits.network_shape(session, asked, space.space, campaign.dataset_id, "dataset_id")
         tables = limits.device_tables(session, asked, space.space, shape)
         trials, known = of_campaign(session, campaign), _known(session, campaign, space)
-        living = workers.count_living(session, settings)
+        living = len(workers.living(session, settings))
     constraints = limits.constraints(asked, shape, space.space, tables)
     return Round(campaign, dataset, space, constraints, trials, known).plan(max(1, living))
 

@@ -12,6 +12,7 @@ from app.artifacts import Artifacts
 from app.database import Database, now
 from app.datasets import reading, service
 from app.datasets.tables import Dataset, DatasetDistance, Source
+from app.jobs import lengths
 from app.jobs import service as jobs
 from app.jobs.service import Ordered
 from app.jobs.tables import JobKind
@@ -101,7 +102,8 @@ def order(session: Session, dataset_id: str) -> Ordered:
         if not job.status.is_final:
             return Ordered(job, is_new=False)
     links = {"neighbors": f"/v1/datasets/{dataset_id}/neighbors"}
-    job = jobs.create(session, JobKind.DISTANCES, {"dataset_id": dataset_id}, links)
+    seconds = lengths.DISTANCES_SECONDS
+    job = jobs.create(session, JobKind.DISTANCES, {"dataset_id": dataset_id}, links, seconds=seconds)
     dataset.distances_job_id = job.id
     session.commit()
     return Ordered(job, is_new=True)

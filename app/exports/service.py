@@ -26,6 +26,7 @@ from app.exports.schemas import ExportIn
 from app.exports.tables import Export
 from app.genotypes import service
 from app.genotypes.tables import Genotype
+from app.jobs import lengths
 from app.jobs import service as jobs
 from app.jobs.service import Ordered
 from app.jobs.tables import JobKind, JobStatus
@@ -165,7 +166,8 @@ def _file(session: Session, order: Order, link: str, artifacts: Artifacts) -> by
         raise Conflict(f"the export failed ({reason}); try again by POST /v1/jobs/{job.id}/retry")
     if job is not None and not job.status.is_final:
         return Ordered(job, is_new=False)
-    job = jobs.create(session, JobKind.EXPORT, order.as_dict(), {"file": link})
+    seconds = lengths.EXPORT_SECONDS
+    job = jobs.create(session, JobKind.EXPORT, order.as_dict(), {"file": link}, seconds=seconds)
     export = export or Export(key=key, genotype_id=order.genotype_id)
     export.job_id, export.created_at = job.id, now()
     session.add(export)

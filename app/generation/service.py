@@ -27,6 +27,7 @@ from app.genotypes.schemas import GenotypeOut
 from app.genotypes.tables import Genotype, Origin
 from app.latent_spaces import service as latent_spaces
 from app.latent_spaces.opened import OpenSpace, open_space
+from app.latent_spaces.tables import LatentSpace
 from app.problems import InvalidRequest
 from app.settings import Settings
 from models.generation import generate as generation
@@ -64,14 +65,18 @@ def generate_from_newest(
     """
     with database.session(reads_only=True) as session:
         space, choice = latent_spaces.newest(session, search_space)
-    answer = generate(database, space.id, request, settings, artifacts)
+    answer = generate(database, space, request, settings, artifacts)
     return {**answer, "warnings": [choice, *answer["warnings"]]}
 
 
 def generate(
-    database: Database, space_id: str, request: GenerateIn, settings: Settings, artifacts: Artifacts
+    database: Database,
+    space: str | LatentSpace,
+    request: GenerateIn,
+    settings: Settings,
+    artifacts: Artifacts,
 ) -> dict[str, Any]:
-    """New genotypes from a latent space, stored with where they came from.
+    """New genotypes from a latent space, given by its id or as it was just read, stored with their source.
 
     Returns:
         the fields of `GenerateOut`; plain values, as there can be thousands of items.
@@ -81,7 +86,7 @@ def generate(
         InvalidRequest: a count over the limit, a start that is not there, or limits that cannot be met.
     """
     began = time.perf_counter()
-    new = draft(database, space_id, request, settings, artifacts)
+    new = draft(database, space, request, settings, artifacts)
     with database.session() as session:
         store(session, new)
         session.commit()
@@ -97,7 +102,11 @@ def store(session: Session, new: Draft) -> None:
 
 
 def draft(
-    database: Database, space_id: str, request: GenerateIn, settings: Settings, artifacts: Artifacts
+    database: Database,
+    latent_space: str | LatentSpace,
+    request: GenerateIn,
+    settings: Settings,
+    artifacts: Artifacts,
 ) -> Draft:
     """New genotypes from a latent space, not yet stored.
 
@@ -106,7 +115,7 @@ def draft(
     """
     _require_few(request, settings)
     with database.session(reads_only=True) as session:
-        space = open_space(session, space_id, artifacts)
+        space = open_space(session, latent_space, artifacts)
         asked = request.constraints
         shape = limits.network_shape(session, asked, space.space, request.for_dataset, "for_dataset")
         tables = limits.device_tables(session, asked, space.space, shape)
@@ -124,7 +133,7 @@ def draft(
     sources = _sources(generated, space.space, start.shown, gamma, request, order, constraints)
     rows = described(generated, space, Origin.GENERATED if start.shown.points else Origin.RANDOM, sources)
     answer = GenerateOut(
-        latent_space_id=space_id,
+        latent_space_id=space.row.id,
         start=start.shown,
         gamma=gamma,
         seed=request.seed,

@@ -12,7 +12,7 @@ from app.jobs import queries, service
 from app.jobs.following import Following
 from app.jobs.schemas import EventOut, EventsOut, JobOut
 from app.jobs.starter import StarterIn
-from app.jobs.tables import Job, JobKind, JobStatus
+from app.jobs.tables import JobKind, JobStatus
 from app.pages import Cursor, Limit, Page, paginate
 from app.problems import InvalidRequest
 from app.routes import Route
@@ -29,23 +29,23 @@ def list_jobs(
     limit: Limit = 50,
 ) -> Page[JobOut]:
     """Jobs, newest first."""
-    rows, following = paginate(session, queries.listing(kind, status), None, Job.id, cursor, limit)
-    return Page(items=queries.shown(session, rows), next_cursor=following)
+    rows, following = paginate(session, queries.listing(kind, status), None, queries.ID, cursor, limit)
+    return Page(items=queries.as_clients_see(rows), next_cursor=following)
 
 
 @router.get("/{job_id}")
 def get_job(session: Reading, job_id: str, response: Response) -> JobOut:
     """One job. While it is not over, `Retry-After` says when to ask again."""
-    job = service.get(session, job_id)
+    job = queries.get(session, job_id)
     if not job.status.is_final:
         response.headers["Retry-After"] = "1"
-    return queries.shown(session, [job])[0]
+    return job
 
 
 @router.post("/{job_id}/cancel")
 def cancel_job(session: Writing, job_id: str) -> JobOut:
     """Cancels a queued job at once; a running one stops at its next step. With all its parts."""
-    return queries.shown(session, [service.cancel(session, job_id)])[0]
+    return queries.shown(session, [service.cancel(session, job_id).id])[0]
 
 
 @router.post("/{job_id}/retry", status_code=202)

@@ -1,54 +1,99 @@
 """What clients read of jobs: lists, places in the queue, and events."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, func, null, or_, select
 from sqlalchemy.orm import Session
 
 from app.database import now
 from app.jobs.schemas import JobOut
 from app.jobs.tables import Job, JobEvent, JobKind, JobStatus
+from app.problems import NotFound
+
+_NAMES = [name for name in JobOut.model_fields if name not in ("ahead", "eta_seconds")]
 
 
+_jobs = Job.__table__
+"""Polled more often than anything else, so that neither rows nor queries are made into objects each time."""
+
+
+ID = _jobs.c.id
+
+
+def _query(ahead: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
+    """Jobs with what clients see of them: parameters, which can be long, are not read."""
+    return select(*(_jobs.c[name] for name in _NAMES), _jobs.c.eta_at, ahead.label("ahead"))
+
+
+@cache
 def listing(kind: JobKind | None, status: JobStatus | None) -> Select[*tuple[Any, ...]]:
-    """The jobs of a kind and status."""
-    query = select(Job)
+    """The jobs of a kind and status, for `as_clients_see`."""
+    if status in (None, JobStatus.QUEUED):
+        place = func.row_number().over(order_by=(_jobs.c.due_at, _jobs.c.id)) - 1
+        waiting = _jobs.c.status == JobStatus.QUEUED
+        places = select(_jobs.c.id, place.label("place")).where(waiting).subquery()
+        query = _query(places.c.place).outerjoin_from(_jobs, places, places.c.id == _jobs.c.id)
+    else:
+        query = _query(null())
     if kind is not None:
-        query = query.where(Job.kind == kind)
+        query = query.where(_jobs.c.kind == kind)
     if status is not None:
-        query = query.where(Job.status == status)
+        query = query.where(_jobs.c.status == status)
     return query
 
 
-def count_queued(session: Session) -> int:
-    """The number of jobs that wait for a worker."""
-    query = select(func.count()).select_from(Job).where(Job.status == JobStatus.QUEUED)
-    return session.scalar(query) or 0
+def count_open(session: Session) -> dict[tuple[JobKind, JobStatus], int]:
+    """The numbers of jobs that wait or run, by kind and status; zeros too."""
+    open_statuses = (JobStatus.QUEUED, JobStatus.RUNNING)
+    query = select(Job.kind, Job.status, func.count()).where(Job.status.in_(open_statuses))
+    rows = session.execute(query.group_by(Job.kind, Job.status))
+    found = {(kind, status): count for kind, status, count in rows}
+    return {(kind, status): found.get((kind, status), 0) for kind in JobKind for status in open_statuses}
 
 
-def shown(session: Session, jobs: Sequence[Job]) -> list[JobOut]:
-    """Jobs as clients see them: how many are before a queued one, how long a running one will take."""
-    waiting = [job.id for job in jobs if job.status is JobStatus.QUEUED]
-    ahead: dict[str, int] = {}
-    if waiting:
-        place = func.row_number().over(order_by=Job.id).label("place")
-        queue = select(Job.id, place).where(Job.status == JobStatus.QUEUED).subquery()
-        query = select(queue.c.id, queue.c.place - 1).where(queue.c.id.in_(waiting))
-        ahead = dict(session.execute(query).all())
+def get(session: Session, job_id: str) -> JobOut:
+    """A job by id, as clients see it.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = shown(session, [job_id])
+    if not found:
+        raise NotFound(f"there is no job {job_id!r}")
+    return found[0]
+
+
+def shown(session: Session, job_ids: Sequence[str]) -> list[JobOut]:
+    """Jobs by id as clients see them, in the order of the ids."""
+    rows = session.execute(_by_id(), {"job_ids": job_ids}).all()
+    by_id = {job.id: job for job in as_clients_see(rows)}
+    return [by_id[job_id] for job_id in job_ids if job_id in by_id]
+
+
+@cache
+def _by_id() -> Select[*tuple[Any, ...]]:
+    """The jobs of the parameter `job_ids`, each with the number of those that are due before it."""
+    other = _jobs.alias()
+    sooner = or_(
+        other.c.due_at < _jobs.c.due_at,
+        and_(other.c.due_at == _jobs.c.due_at, other.c.id < _jobs.c.id),
+    )
+    counted = select(func.count()).where(other.c.status == JobStatus.QUEUED, sooner).correlate(_jobs)
+    ahead = case((_jobs.c.status == JobStatus.QUEUED, counted.scalar_subquery()))
+    return _query(ahead).where(_jobs.c.id.in_(bindparam("job_ids", expanding=True)))
+
+
+def as_clients_see(rows: Sequence[Any]) -> list[JobOut]:
+    """Rows of jobs, with how long those that run will take."""
     moment = now()
-    return [
-        JobOut.model_validate(
-            {
-                **{name: getattr(job, name, None) for name in JobOut.model_fields},
-                "ahead": ahead.get(job.id),
-                "eta_seconds": None
-                if job.eta_at is None
-                else round(max(0.0, (job.eta_at - moment).total_seconds()), 1),
-            }
-        )
-        for job in jobs
-    ]
+    told = []
+    for *values, eta_at, ahead in rows:
+        job = dict(zip(_NAMES, values, strict=True))
+        eta = None if eta_at is None else round(max(0.0, (eta_at - moment).total_seconds()), 1)
+        told.append(JobOut.model_validate({**job, "ahead": ahead, "eta_seconds": eta}))
+    return told
 
 
 def events(session: Session, job_id: str, after: int, limit: int) -> Sequence[JobEvent]:

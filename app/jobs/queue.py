@@ -1,4 +1,4 @@
-"""The one place that talks to the broker: it sends job ids."""
+"""The one place that talks to the broker: it sends job ids, each into the queue of its kind."""
 
 import logging
 import threading
@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+
+from app.jobs.tables import JobKind, Message
 
 logger = logging.getLogger(__name__)
 
@@ -58,17 +60,22 @@ def celery_app(broker_url: str) -> Celery:
     return app
 
 
-def send(broker_url: str, job_id: str) -> bool:
-    """Sends a job's id to the workers; whether the broker took it.
+def name(kind: JobKind) -> str:
+    """The name of a kind's queue."""
+    return f"jobs.{kind}"
+
+
+def send(broker_url: str, message: Message) -> bool:
+    """Sends a job's id to the workers of its kind; whether the broker took it.
 
     A broker that does not answer is no error: the job stays queued in the database, and the sweeper
     sends it when the broker is back.
     """
     try:
-        celery_app(broker_url).send_task(TASK, args=[job_id])
+        celery_app(broker_url).send_task(TASK, args=[message.job_id], queue=name(message.kind))
         return True
     except (OperationalError, OSError) as error:
-        logger.warning("job %s was not sent: %s", job_id, error)
+        logger.warning("job %s was not sent: %s", message.job_id, error)
         return False
 
 
@@ -83,21 +90,21 @@ class Sender:
 
     def __init__(self, broker_url: str) -> None:
         self.broker_url = broker_url
-        self._waiting: Queue[str | None] = Queue(MOST_WAITING)
+        self._waiting: Queue[Message | None] = Queue(MOST_WAITING)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
-    def send(self, job_ids: Sequence[str]) -> None:
-        """Takes ids of committed jobs, and returns at once."""
+    def send(self, messages: Sequence[Message]) -> None:
+        """Takes what is to be sent for committed jobs, and returns at once."""
         with self._starting:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._send_until_closed, daemon=True)
                 self._thread.start()
-        for job_id in job_ids:
+        for message in messages:
             try:
-                self._waiting.put_nowait(job_id)
+                self._waiting.put_nowait(message)
             except Full:
-                logger.warning("job %s is left to the sweeper: too many wait to be sent", job_id)
+                logger.warning("job %s is left to the sweeper: too many wait to be sent", message.job_id)
 
     def close(self) -> None:
         """Sends what waits, unless the broker is away, and stops."""
@@ -106,8 +113,8 @@ class Sender:
             self._thread.join(2 * BROKER_SECONDS)
 
     def _send_until_closed(self) -> None:
-        while (job_id := self._waiting.get()) is not None:
-            if not send(self.broker_url, job_id) and self._forget():
+        while (message := self._waiting.get()) is not None:
+            if not send(self.broker_url, message) and self._forget():
                 return
 
     def _forget(self) -> bool:

@@ -39,6 +39,7 @@ class JobOut(BaseModel):
     )
     attempt: int = Field(description="How often it was started.")
     cancel_requested: bool
+    request_id: str | None = Field(description="`X-Request-ID` of the request that started it.")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

@@ -10,7 +10,7 @@ and whatever ends a part brings it up to date. A campaign's parts are trainings,
 is trained next: what ends a training orders a round, and the campaign is over when a round has added nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,8 +20,9 @@ from uuid import uuid4
 from sqlalchemy import CursorResult, func, select, update
 from sqlalchemy.orm import Session, aliased
 
+from app import logs
 from app.database import new_id, now
-from app.jobs.tables import FINAL, Job, JobEvent, JobKind, JobStatus
+from app.jobs.tables import FINAL, Job, JobEvent, JobKind, JobStatus, Message
 from app.problems import Conflict, JobFailed, NotFound, Problem
 
 PREFIX = "job"
@@ -41,8 +42,14 @@ def create(
     params: dict[str, Any],
     links: dict[str, str],
     parent_id: str | None = None,
+    *,
+    seconds: float,
 ) -> Job:
     """A new queued job, not yet committed and not yet sent.
+
+    Jobs are run in the order in which they would be over if each had started when it was made: a short one
+    goes before a long one, unless that has waited for long. Parts of one job count one after the other, so
+    that many of them do not hold up what others start.
 
     Args:
         session: in which the resource that it makes is written too.
@@ -50,8 +57,13 @@ def create(
         params: what that file reads.
         links: to the resources that it makes.
         parent_id: the job that it is a part of.
+        seconds: that it is expected to take, roughly.
     """
     moment = now()
+    due_at = moment + timedelta(seconds=seconds)
+    if parent_id is not None:
+        due_at = max(moment, get(session, parent_id).due_at) + timedelta(seconds=seconds)
+        _change(session, parent_id, due_at=due_at)
     job = Job(
         id=new_id(PREFIX),
         kind=kind,
@@ -60,10 +72,13 @@ def create(
         params=params,
         links=links,
         created_at=moment,
+        due_at=due_at,
+        request_id=logs.request_id(),
         queued_at=moment,
         progress=0.0,
         step="waiting for a worker",
         attempt=0,
+        losses=0,
         cancel_requested=False,
         event_count=0,
     )
@@ -75,7 +90,7 @@ def create(
 
 def create_parent(session: Session, kind: JobKind, params: dict[str, Any], links: dict[str, str]) -> Job:
     """A new job that is carried by its parts, not yet committed; the parts are made with `parent_id`."""
-    job = create(session, kind, params, links)
+    job = create(session, kind, params, links, seconds=0)
     _change(session, job.id, status=JobStatus.RUNNING, step="its parts wait for a worker", started_at=now())
     return get(session, job.id)
 
@@ -98,6 +113,19 @@ def add_event(session: Session, job_id: str, type: str, data: Mapping[str, Any])
     counted = update(Job).where(Job.id == job_id).values(event_count=Job.event_count + 1)
     number = session.execute(counted.returning(Job.event_count)).scalar_one()
     session.add(JobEvent(job_id=job_id, number=number, at=now(), type=type, data=dict(data)))
+
+
+def first(session: Session, job_id: str, kinds: Collection[JobKind]) -> str | None:
+    """The job to be run now that the message of one has come; `None` if that one is not queued.
+
+    It is the one of some kinds that is due first. If it is another, the message has to be sent again: each
+    queued job has one of its own.
+    """
+    queued = Job.status == JobStatus.QUEUED
+    if session.scalar(select(Job.id).where(Job.id == job_id, queued)) is None:
+        return None
+    query = select(Job.id).where(queued, Job.kind.in_(kinds)).order_by(Job.due_at, Job.id).limit(1)
+    return session.scalar(query)
 
 
 def claim(session: Session, job_id: str, lease_seconds: float) -> Job | None:
@@ -168,7 +196,7 @@ def report(
     """Writes how far a running job is; whether the lease was still ours."""
     values: dict[str, Any] = {"progress": min(max(progress, 0.0), 1.0), "step": step, "eta_at": eta_at}
     if checkpoint_key is not None:
-        values["checkpoint_key"] = checkpoint_key
+        values |= {"checkpoint_key": checkpoint_key, "losses": 0}
     held = _change(session, job_id, *_held(token), **values)
     if held and event is not None:
         add_event(session, job_id, *event)
@@ -298,6 +326,7 @@ def retry(session: Session, job_id: str) -> list[Job]:
         Job.status.in_((JobStatus.FAILED, JobStatus.CANCELLED)),
         **_queued(),
         attempt=0,
+        losses=0,
         error=None,
         finished_at=None,
         cancel_requested=False,
@@ -321,54 +350,57 @@ def _go_on(session: Session, campaign: Job) -> list[Job]:
     return [] if ordered is None else [get(session, ordered.id)]
 
 
-def expire(session: Session, max_attempts: int, moment: datetime | None = None) -> list[str]:
-    """Puts back the running jobs whose lease ran out, or fails those started too often already.
+def expire(session: Session, max_attempts: int, moment: datetime | None = None) -> list[Message]:
+    """Puts back the running jobs whose lease ran out, or fails those that lose every worker.
 
     Args:
         session: of its own.
-        max_attempts: starts of one job.
+        max_attempts: starts of one job without a checkpoint between them.
         moment: before which a lease has run out. Taken before the session begins, it does not count the time
             that a sweeper waits for a long transaction of another, in which no heart can beat.
 
     Returns:
-        The ids of the jobs that were put back, to be sent again.
+        What has to be sent for the jobs that were put back.
     """
     moment = moment or now()
     overdue = session.execute(
-        select(Job.id, Job.lease_token, Job.attempt, Job.cancel_requested).where(
+        select(Job.id, Job.kind, Job.lease_token, Job.losses, Job.cancel_requested).where(
             Job.status == JobStatus.RUNNING, Job.lease_expires_at < moment
         )
     ).all()
     back = []
-    for job_id, token, attempt, cancel_requested in overdue:
+    for job_id, kind, token, losses, cancel_requested in overdue:
         late = (*_held(token), Job.lease_expires_at < moment)
         if cancel_requested:
             if _change(session, job_id, *late, **_final(JobStatus.CANCELLED)):
                 add_event(session, job_id, "cancelled", {})
                 _bring_parent_up_to_date(session, job_id)
-        elif attempt >= max_attempts:
-            problem = JobFailed(f"its worker was lost {attempt} times; the last one did not come back")
+        elif losses + 1 >= max_attempts:
+            text = f"its worker was lost {losses + 1} times in a row, before a checkpoint was written"
+            problem = JobFailed(f"{text}; the job may need more memory than a worker has")
             error = problem.body().model_dump()
             if _change(session, job_id, *late, **_final(JobStatus.FAILED), error=error):
                 add_event(session, job_id, "failed", error)
                 _bring_parent_up_to_date(session, job_id)
-        elif _change(session, job_id, *late, **_queued()):
+        elif _change(session, job_id, *late, **_queued(), losses=Job.losses + 1):
             add_event(session, job_id, "put_back", {"reason": "its worker was lost"})
-            back.append(job_id)
+            back.append(Message(job_id, kind))
         session.commit()
     return back
 
 
-def unsent(session: Session, older_than: datetime, limit: int) -> list[str]:
-    """Queued jobs whose message was sent before a time and seems lost, oldest first.
+def unsent(session: Session, kinds: Collection[JobKind], older_than: datetime, limit: int) -> list[Message]:
+    """What has to be sent again for queued jobs of some kinds, since it was sent long ago; oldest first.
 
     Each is marked as sent now, so that of several sweepers one sends it.
     """
-    query = select(Job.id, Job.queued_at).where(Job.status == JobStatus.QUEUED, Job.queued_at < older_than)
+    query = select(Job.id, Job.kind, Job.queued_at).where(
+        Job.status == JobStatus.QUEUED, Job.kind.in_(kinds), Job.queued_at < older_than
+    )
     rows = session.execute(query.order_by(Job.queued_at).limit(limit)).all()
     ours = [
-        job_id
-        for job_id, sent in rows
+        Message(job_id, kind)
+        for job_id, kind, sent in rows
         if _change(session, job_id, Job.status == JobStatus.QUEUED, Job.queued_at == sent, queued_at=now())
     ]
     session.commit()
@@ -387,7 +419,7 @@ def order_round(session: Session, campaign: Job, besides: str | None = None) -> 
     query = query.where(Job.id != besides) if besides is not None else query
     if session.scalars(query.limit(1)).first() is not None:
         return None
-    return create(session, JobKind.ROUND, campaign.params, campaign.links, campaign.id)
+    return create(session, JobKind.ROUND, campaign.params, campaign.links, campaign.id, seconds=0)
 
 
 def advance(session: Session, job_id: str, progress: float) -> None:
@@ -395,12 +427,13 @@ def advance(session: Session, job_id: str, progress: float) -> None:
     _change(session, job_id, progress=progress)
 
 
-def added(session: Session, job_id: str) -> list[str]:
-    """The parts that the end of a campaign's part has added to it, as far as they wait; oldest first."""
+def added(session: Session, job_id: str) -> list[Message]:
+    """What has to be sent for the parts that the end of a campaign's part has added to it, oldest first."""
     parent = aliased(Job)
     query = select(parent.id).join(Job, Job.parent_id == parent.id)
     campaign = session.scalar(query.where(Job.id == job_id, parent.kind == JobKind.CAMPAIGN))
-    return [] if campaign is None else parts(session, campaign, (JobStatus.QUEUED,))
+    queued = select(Job.id, Job.kind).where(Job.parent_id == campaign, Job.status == JobStatus.QUEUED)
+    return [Message(*row) for row in session.execute(queued.order_by(Job.id))] if campaign else []
 
 
 def lock(session: Session, job_id: str) -> None:

@@ -10,7 +10,7 @@ from app.jobs import queries
 from app.jobs.queue import Sender
 from app.jobs.schemas import JobOut
 from app.jobs.service import Ordered
-from app.jobs.tables import Job
+from app.jobs.tables import Job, Message
 
 RETRY_AFTER = "1"
 """Seconds after which a started job is worth asking for."""
@@ -30,7 +30,7 @@ class Starter:
 
     def send(self, jobs: Sequence[Job]) -> None:
         """Sends committed jobs, beside the request, so that a slow broker delays nobody."""
-        self.sender.send([job.id for job in jobs])
+        self.sender.send([Message(job.id, job.kind) for job in jobs])
 
     def defer(self, session: Session, ordered: Ordered) -> JobOut:
         """Answers a GET with 202 and the job that makes what was asked for; a new job is sent."""
@@ -43,7 +43,11 @@ class Starter:
         """Answers with jobs; `Location` is the first's."""
         self.response.headers["Location"] = f"/v1/jobs/{jobs[0].id}"
         self.response.headers["Retry-After"] = RETRY_AFTER
-        return queries.shown(session, jobs)
+        return queries.shown(session, [job.id for job in jobs])
 
 
-StarterIn = Annotated[Starter, Depends(Starter)]
+async def _starter(request: Request, response: Response) -> Starter:
+    return Starter(request, response)
+
+
+StarterIn = Annotated[Starter, Depends(_starter)]

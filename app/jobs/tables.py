@@ -1,5 +1,6 @@
 """Jobs and their events. The row is the truth; the broker only carries its id."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -47,7 +48,10 @@ class Job(Base):
     """One piece of background work."""
 
     __tablename__ = "jobs"
-    __table_args__ = (Index("ix_jobs_status_queued_at", "status", "queued_at"),)
+    __table_args__ = (
+        Index("ix_jobs_status_queued_at", "status", "queued_at"),
+        Index("ix_jobs_status_due_at_id", "status", "due_at", "id"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     kind: Mapped[JobKind] = mapped_column(OneOf(JobKind), index=True)
@@ -59,6 +63,8 @@ class Job(Base):
     progress: Mapped[float] = mapped_column(default=0.0)
     step: Mapped[str] = mapped_column(default="")
     attempt: Mapped[int] = mapped_column(default=0)
+    losses: Mapped[int] = mapped_column(default=0)
+    """How often its worker was lost since its last checkpoint."""
     result: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
     cancel_requested: Mapped[bool] = mapped_column(default=False)
@@ -68,11 +74,23 @@ class Job(Base):
     lease_expires_at: Mapped[datetime | None] = mapped_column(index=True)
     eta_at: Mapped[datetime | None]
     """The time at which it will be over by its pace so far; null while that is not known."""
+    request_id: Mapped[str | None]
+    """The request that it was made for."""
     created_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    """The time by which it would be over if it ran alone; what is due first is run first."""
     queued_at: Mapped[datetime]
     """The time at which its message was last sent."""
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+
+@dataclass(frozen=True)
+class Message:
+    """What is sent for a queued job: its id, in the queue of its kind."""
+
+    job_id: str
+    kind: JobKind
 
 
 class JobEvent(Base):
@@ -95,6 +113,10 @@ class Worker(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     host: Mapped[str]
     pid: Mapped[int]
+    kinds: Mapped[list[Any]]
+    """The kinds of jobs that it takes."""
+    gpu_memory: Mapped[int | None]
+    """Bytes in use on its GPU, if it has one."""
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime] = mapped_column(index=True)
     """The time at which it last said that it lives."""

@@ -2,13 +2,14 @@
 
 import os
 import socket
+from collections.abc import Collection
 from datetime import timedelta
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from app.database import new_id, now
-from app.jobs.tables import Worker
+from app.jobs.tables import JobKind, Worker
 from app.settings import Settings
 
 PREFIX = "wk"
@@ -20,20 +21,25 @@ KEPT = timedelta(days=1)
 """Time for which the row of a dead worker is kept."""
 
 
-def enter(session: Session) -> str:
-    """Notes that this process works from now on; the id of its row."""
+def enter(session: Session, kinds: Collection[JobKind]) -> str:
+    """Notes that this process takes jobs of some kinds from now on; the id of its row."""
     worker = Worker(
-        id=new_id(PREFIX), host=socket.gethostname(), pid=os.getpid(), started_at=now(), seen_at=now()
+        id=new_id(PREFIX),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        kinds=sorted(kinds),
+        started_at=now(),
+        seen_at=now(),
     )
     session.add(worker)
     session.commit()
     return worker.id
 
 
-def stay(session: Session, worker_id: str) -> None:
-    """Notes that a worker still lives, and forgets those that have been dead for long."""
+def stay(session: Session, worker_id: str, gpu_memory: int | None) -> None:
+    """Notes that a worker lives and what its GPU holds, and forgets those that have been dead for long."""
     session.execute(delete(Worker).where(Worker.seen_at < now() - KEPT))
-    session.execute(update(Worker).where(Worker.id == worker_id).values(seen_at=now()))
+    session.execute(update(Worker).where(Worker.id == worker_id).values(seen_at=now(), gpu_memory=gpu_memory))
     session.commit()
 
 
@@ -43,8 +49,7 @@ def leave(session: Session, worker_id: str) -> None:
     session.commit()
 
 
-def count_living(session: Session, settings: Settings) -> int:
-    """The number of workers that have said lately that they live."""
+def living(session: Session, settings: Settings) -> list[Worker]:
+    """The workers that have said lately that they live."""
     patience = timedelta(seconds=MISSED * settings.sweep_seconds)
-    query = select(func.count()).select_from(Worker).where(Worker.seen_at >= now() - patience)
-    return session.scalar(query) or 0
+    return list(session.scalars(select(Worker).where(Worker.seen_at >= now() - patience)))

@@ -41,8 +41,8 @@ class OpenSpace:
         genotype_ids: the members, in their order.
         members: their genotypes, int64 in the form of `genotype.to_tensor`.
         latents: their means, `[members, nodes, latent dimension]`.
-        box: latents of which the smallest and largest coordinates span the box of equation 8, as
-            `models.latent_spaces.vgae.spanning` gives them.
+        box: two latents, the smallest and the largest coordinates of the box of equation 8, as
+            `models.latent_spaces.vgae.spanning` has it.
         version: differs when the members do.
     """
 
@@ -90,33 +90,33 @@ _opened: dict[tuple[str, str], OpenSpace] = {}  # the last used last
 _lock = Lock()
 
 
-def open_space(session: Session, space_id: str, artifacts: Artifacts) -> OpenSpace:
+def open_space(session: Session, space: str | LatentSpace, artifacts: Artifacts) -> OpenSpace:
     """A trained latent space, from memory if it was opened before and has the same members.
 
     Args:
         session: reads the space and its members.
-        space_id: which.
+        space: which, by its id or as it was just read.
         artifacts: where the weights of trained spaces are.
 
     Raises:
         NotFound: there is no such space.
         Conflict: it is still training.
     """
-    row = session.get(LatentSpace, space_id)
+    row = space if isinstance(space, LatentSpace) else session.get(LatentSpace, space)
     if row is None:
-        raise NotFound(f"there is no latent space {space_id!r}")
+        raise NotFound(f"there is no latent space {space!r}")
     if not row.ready:
         raise Conflict(f"latent space {row.id} is not trained; its job is {row.job_id}")
     version = _version(session, row)
     key = (row.id, version)
     with _lock:
         opened = _opened.pop(key, None)
-    space = opened or _load(session, row, version, artifacts)
+    opened = opened or _load(session, row, version, artifacts)
     with _lock:
-        _opened[key] = space
+        _opened[key] = opened
         while len(_opened) > KEPT:
             del _opened[next(iter(_opened))]
-    return space
+    return opened
 
 
 def member_ids(session: Session, row: LatentSpace) -> list[str]:
@@ -182,10 +182,15 @@ def _load(session: Session, row: LatentSpace, version: str, artifacts: Artifacts
             if members
             else torch.empty(0, space.nodes, net.recipe.latent_dimension)
         )
-        return OpenSpace(row, space, net, ids, tensor, latents, spanning(net, latents), version)
+        return OpenSpace(row, space, net, ids, tensor, latents, _corners(spanning(net, latents)), version)
     assert row.artifact_key is not None
     net = VGAE(space, LatentRecipe(**row.settings))
     load_weights(net, artifacts.get_tensors(row.artifact_key))
     query = select(LatentMember.mu).where(LatentMember.latent_space_id == row.id)
     latents = from_bytes(list(session.scalars(query.order_by(LatentMember.position))), space.nodes)
-    return OpenSpace(row, space, net, ids, tensor, latents, spanning(net, latents), version)
+    return OpenSpace(row, space, net, ids, tensor, latents, _corners(spanning(net, latents)), version)
+
+
+def _corners(latents: Tensor) -> Tensor:
+    """The smallest and the largest of each coordinate, which span the same box."""
+    return torch.stack([latents.amin(0), latents.amax(0)])

@@ -12,6 +12,7 @@ from app.artifacts import Artifacts
 from app.database import new_id, now
 from app.genotypes import ranking
 from app.genotypes import service as genotypes
+from app.jobs import lengths
 from app.jobs import service as jobs
 from app.jobs.tables import Job, JobKind
 from app.latent_spaces import opened
@@ -50,7 +51,8 @@ def start(session: Session, request: LatentSpaceIn, settings: Settings) -> Job:
     params: dict[str, Any] = {"latent_space_id": space_id}
     if recipe.accuracy_weight > 0:
         params["accuracies"] = _accuracies(session, [member.id for member in members])
-    job = jobs.create(session, JobKind.FIT, params, {"latent_space": f"/v1/latent-spaces/{space_id}"})
+    links = {"latent_space": f"/v1/latent-spaces/{space_id}"}
+    job = jobs.create(session, JobKind.FIT, params, links, seconds=lengths.of_fit(recipe.max_epochs))
     session.add(
         LatentSpace(
             id=space_id,

@@ -12,6 +12,7 @@ from app.evaluations import service as evaluations
 from app.evaluations.tables import EvaluationKind
 from app.genotypes import service as genotypes
 from app.genotypes.tables import Origin
+from app.jobs import lengths
 from app.jobs import service as jobs
 from app.jobs.tables import Job, JobKind
 from app.problems import InvalidRequest, NotFound
@@ -45,12 +46,16 @@ def start(session: Session, request: SearchIn) -> list[Job]:
             require_searchable(dataset.image_size, dataset.classes, dataset.train_count, recipe)
         except DataError as error:
             raise InvalidRequest.of("dataset_id", f"{dataset.name!r} {error}") from None
+    seconds = 0.0
+    if request.method != "random":
+        images = min(dataset.train_count, recipe.train_images or dataset.train_count)
+        size = dataset.image_size
+        seconds = lengths.of_network(recipe.epochs, images, size, recipe.channels, recipe.cells)
     started = []
     for seed in request.seeds:
         search_id = new_id(PREFIX)
-        job = jobs.create(
-            session, JobKind.SEARCH, {"search_id": search_id}, {"search": f"/v1/searches/{search_id}"}
-        )
+        links = {"search": f"/v1/searches/{search_id}"}
+        job = jobs.create(session, JobKind.SEARCH, {"search_id": search_id}, links, seconds=seconds)
         session.add(
             Search(
                 id=search_id,

@@ -17,6 +17,7 @@ from app.datasets.tables import Dataset
 from app.evaluations import service as evaluations
 from app.evaluations.tables import Evaluation, EvaluationKind
 from app.genotypes import service as genotypes
+from app.jobs import lengths
 from app.jobs import service as jobs
 from app.jobs.tables import Job, JobKind
 from app.problems import Conflict, InvalidRequest, NotFound
@@ -91,7 +92,11 @@ def create(session: Session, plan: Plan) -> Job:
     links = {"training": f"/v1/trainings/{training_id}"}
     if plan.genotype_id is not None:
         links["genotype"] = f"/v1/genotypes/{plan.genotype_id}"
-    job = jobs.create(session, JobKind.TRAIN, {"training_id": training_id}, links, plan.parent_job_id)
+    dataset, recipe = datasets.get(session, plan.dataset_id), plan.settings
+    images = min(dataset.train_count, recipe.train_images or dataset.train_count)
+    seconds = lengths.of_network(recipe.epochs, images, dataset.image_size, recipe.channels, recipe.cells)
+    params = {"training_id": training_id}
+    job = jobs.create(session, JobKind.TRAIN, params, links, plan.parent_job_id, seconds=seconds)
     session.add(
         Training(
             id=training_id,

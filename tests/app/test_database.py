@@ -31,10 +31,13 @@ def test_the_migrations_go_down_and_up_again(database_url: str, database: Databa
 
 def test_the_server_refuses_a_schema_that_is_not_at_head(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
-    with pytest.raises(SchemaError, match="vgae-nas migrate"), TestClient(create_app(settings)):
+    with (
+        pytest.raises(SchemaError, match="vgae-nas migrate"),
+        TestClient(create_app(settings), base_url="http://localhost"),
+    ):
         pass
     command.upgrade(alembic_config(settings.database_url), "head")
-    with TestClient(create_app(settings)) as client:
+    with TestClient(create_app(settings), base_url="http://localhost") as client:
         assert client.get("/readyz").json()["status"] == "ok"
 
 

@@ -126,7 +126,9 @@ def test_every_problem_has_a_name_and_a_title_of_its_own() -> None:
 def narrow(settings: Settings) -> Iterator[TestClient]:
     """A service that takes bodies of 1,000 bytes, and uploads of 2,000."""
     limited = settings.model_copy(update={"max_body_bytes": 1_000, "max_upload_bytes": 2_000})
-    with TestClient(create_app(limited), raise_server_exceptions=False) as client:
+    with TestClient(
+        create_app(limited), base_url="http://localhost", raise_server_exceptions=False
+    ) as client:
         yield client
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 
 from app import database
 from app.jobs import queue
+from app.jobs.tables import JobKind, Message
 from app.main import create_app
 from app.settings import Settings
 
@@ -83,7 +84,7 @@ def test_a_database_that_hangs_is_a_503_and_no_wait_for_ever(
 ) -> None:
     proxy, url = proxied_postgres
     app = create_app(Settings(home=tmp_path, database_url=url, answer_seconds=0.5))
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
         body = {"name": "digits"}
         assert client.get("/v1/jobs").status_code == 200
         proxy.freeze()
@@ -124,7 +125,7 @@ def test_a_broker_that_hangs_delays_no_request(
     proxy.freeze()
     broker = f"redis://127.0.0.1:{proxy.port}/{url.database}"
     app = create_app(Settings(home=tmp_path, database_url=sqlite_url, broker_url=broker))
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
         dataset_id = client.post("/v1/datasets", json={"name": "digits"}).json()["id"]
         body = {"dataset_id": dataset_id, "recipe": "quick"}
         frozen = time.monotonic()
@@ -136,7 +137,7 @@ def test_a_broker_that_hangs_delays_no_request(
         proxy.thaw()
         began = time.monotonic()
         job_id = jobs[0].headers["Location"].removeprefix("/v1/jobs/")
-        while not queue.send(broker, job_id):
+        while not queue.send(broker, Message(job_id, JobKind.SEARCH)):
             assert time.monotonic() - began < 60
     # all of them in the time of a few, had each waited for the broker
     assert waited < 60 * queue.BROKER_SECONDS

@@ -14,7 +14,6 @@ from models.genotypes.published import PUBLISHED
 from models.trainings.retrain import RECIPES, Training, of_genotype
 from tests.conftest import Service
 from worker.main import KINDS
-from worker.runner import execute
 
 TINY = {"channels": 8, "cells": 2, "epochs": 3, "train_images": 512, "batch_size": 64, "learning_rate": 0.02}
 
@@ -87,8 +86,7 @@ def test_a_stopped_worker_stops_the_processes_and_the_next_goes_on(service: Serv
         run.report = reporting
         return KINDS["train"](run)
 
-    kinds = {"train": stop_after_two}
-    execute(job["id"], kinds, service.database, service.artifacts, service.settings, stopping)
+    service.run_job(job["id"], {"train": stop_after_two}, stopping)
     assert service.get(f"/v1/jobs/{job['id']}")["status"] == "queued"
     (done,) = service.run_jobs()
     assert done["status"] == "succeeded", done

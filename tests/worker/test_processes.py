@@ -16,6 +16,7 @@ import redis
 from fastapi.testclient import TestClient
 
 from app.jobs import queue
+from app.jobs.tables import JobKind, Message
 from app.main import create_app
 from app.settings import Settings
 from tests.app.searches.test_endpoints import TINY
@@ -145,7 +146,7 @@ def test_a_message_delivered_often_to_several_workers_runs_the_job_once(
     jobs = [search(service, digits, TINY) for _ in range(3)]
     for _ in range(4):
         for job_id in jobs:
-            assert queue.send(settings.broker_url, job_id)
+            assert queue.send(settings.broker_url, Message(job_id, JobKind.SEARCH))
     start_worker(), start_worker()
     for job_id in jobs:
         wait_for(service, job_id, succeeded)
@@ -263,7 +264,7 @@ def test_a_queue_without_a_worker_is_told(
 
 def test_a_server_without_a_broker_still_takes_jobs(settings: Settings) -> None:
     dead = settings.model_copy(update={"broker_url": "redis://127.0.0.1:1/0"})
-    with TestClient(create_app(dead)) as client:
+    with TestClient(create_app(dead), base_url="http://localhost") as client:
         dataset_id = client.post("/v1/datasets", json={"name": "digits"}).json()["id"]
         body = {"dataset_id": dataset_id, "recipe": "quick", "overrides": TINY}
         answer = client.post("/v1/searches", json=body)

@@ -18,16 +18,15 @@ from app.jobs import service as jobs
 from app.jobs.tables import Job
 from models.datasets.data import DataError
 from tests.conftest import Service
-from worker.runner import Finish, LeaseLost, Run, execute
+from worker.runner import Finish, LeaseLost, Run
 
 
 def start(service: Service, body: Callable[[Run], Finish], stopping: Event | None = None) -> Job:
     """Runs a job whose kind is the given function; the job afterwards."""
     with service.database.session() as session:
-        job_id = jobs.create(session, "search", {}, {}).id
+        job_id = jobs.create(session, "search", {}, {}, seconds=60).id
         session.commit()
-    kinds = {"search": body}
-    execute(job_id, kinds, service.database, service.artifacts, service.settings, stopping or Event())
+    service.run_job(job_id, {"search": body}, stopping)
     with service.database.session(reads_only=True) as session:
         return jobs.get(session, job_id)
 

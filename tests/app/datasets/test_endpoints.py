@@ -71,7 +71,7 @@ def test_a_folder_too_large_for_memory_is_trained_on_as_a_stream(settings: Setti
         (tmp_path / "images" / name).write_bytes(content)
     narrow = settings.model_copy(update={"data_root": tmp_path, "resident_bytes": 100})
     app = create_app(narrow)
-    with TestClient(app) as client:
+    with TestClient(app, base_url="http://localhost") as client:
         service = Service(client, narrow, app.state.database, app.state.artifacts)
         dataset = service.post("/v1/datasets", {"name": "mine", "folder": "images"})
         assert (dataset["source"], dataset["train_count"]) == ("folder", 6)
@@ -166,7 +166,7 @@ def folder_service(settings: Settings, tmp_path: Path) -> Iterator[Service]:
     in_folder(tmp_path / "images", small())
     narrow = settings.model_copy(update={"data_root": tmp_path})
     app = create_app(narrow)
-    with TestClient(app) as client:
+    with TestClient(app, base_url="http://localhost") as client:
         service = Service(client, narrow, app.state.database, app.state.artifacts)
         service.post("/v1/datasets", {"name": "mine", "folder": "images"})
         yield service
@@ -312,7 +312,7 @@ def test_a_streamed_folder_is_shown_too_and_one_of_facts_is_refused(
 ) -> None:
     narrow = folder_service.settings.model_copy(update={"resident_bytes": 100})
     (dataset,) = folder_service.get("/v1/datasets")["items"]
-    with TestClient(create_app(narrow)) as client:
+    with TestClient(create_app(narrow), base_url="http://localhost") as client:
         assert client.get(f"/v1/datasets/{dataset['id']}/sheet.png").status_code == 200
         rename_a_class(tmp_path / "images")
         changed = client.get(f"/v1/datasets/{dataset['id']}/images")

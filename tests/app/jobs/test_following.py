@@ -25,7 +25,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 def job_id(database: Database) -> str:
     """A queued job."""
     with database.session() as session:
-        job = service.create(session, JobKind.TRAIN, {}, {})
+        job = service.create(session, JobKind.TRAIN, {}, {}, seconds=60)
         session.commit()
         return job.id
 

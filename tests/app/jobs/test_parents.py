@@ -28,7 +28,7 @@ STEPS = st.lists(
 def family(database: Database, parts: int = 3) -> tuple[str, list[str]]:
     with database.session() as session:
         parent = jobs.create_parent(session, "experiment", {}, {})
-        ids = [jobs.create(session, "train", {}, {}, parent.id).id for _ in range(parts)]
+        ids = [jobs.create(session, "train", {}, {}, parent.id, seconds=60).id for _ in range(parts)]
         session.commit()
         return parent.id, ids
 
@@ -147,7 +147,7 @@ def end_round(database: Database, parent_id: str, part: Job, tokens: dict[str, s
         if jobs.hold(session, part.id, token):
             jobs.lock(session, parent_id)
             if not jobs.get(session, parent_id).cancel_requested:
-                jobs.create(session, JobKind.TRAIN, {}, {}, parent_id)
+                jobs.create(session, JobKind.TRAIN, {}, {}, parent_id, seconds=60)
             jobs.succeed(session, part.id, token, {}, {})
             session.commit()
 

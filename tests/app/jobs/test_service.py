@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from app.database import Database, now
 from app.jobs import queries
 from app.jobs import service as jobs
-from app.jobs.tables import FINAL, Job
+from app.jobs.tables import FINAL, Job, JobKind, Message
 from app.problems import Conflict, JobFailed, NotFound
 
 
@@ -32,7 +32,7 @@ def session(database: Database) -> Iterator[Session]:
 
 
 def queued(session: Session) -> str:
-    job = jobs.create(session, "search", {"n": 1}, {})
+    job = jobs.create(session, "search", {"n": 1}, {}, seconds=60)
     session.commit()
     return job.id
 
@@ -61,7 +61,7 @@ def test_a_job_is_claimed_once(session: Session) -> None:
 def test_a_worker_that_lost_its_lease_changes_nothing(session: Session) -> None:
     job_id, old = claimed(session)
     let_lease_run_out(session, job_id)
-    assert jobs.expire(session, max_attempts=5) == [job_id]
+    assert jobs.expire(session, max_attempts=5) == [Message(job_id, "search")]
     again = jobs.claim(session, job_id, 30)
     assert again is not None
     assert again.attempt == 2
@@ -124,9 +124,9 @@ def test_cancel_and_retry_refuse_what_cannot_be(session: Session) -> None:
 def test_a_lost_message_is_found_once(session: Session) -> None:
     job_id = queued(session)
     soon = now() + timedelta(seconds=1)
-    assert jobs.unsent(session, now() - timedelta(seconds=10), 20) == []
-    assert jobs.unsent(session, soon, 20) == [job_id]
-    assert jobs.unsent(session, soon - timedelta(seconds=2), 20) == []
+    assert jobs.unsent(session, list(JobKind), now() - timedelta(seconds=10), 20) == []
+    assert jobs.unsent(session, list(JobKind), soon, 20) == [Message(job_id, "search")]
+    assert jobs.unsent(session, list(JobKind), soon - timedelta(seconds=2), 20) == []
 
 
 def test_events_are_numbered_without_gaps(session: Session) -> None:
@@ -197,7 +197,7 @@ class JobMachine(RuleBasedStateMachine):
     def lose_worker(self) -> None:
         with self.database.session() as session:
             let_lease_run_out(session, self.job_id)
-            back = jobs.expire(session, max_attempts=1_000)
+            back = [message.job_id for message in jobs.expire(session, max_attempts=1_000)]
         if self.expected == "running":
             self.expected = "cancelled" if self.wanted_cancel else "queued"
             assert (self.job_id in back) != self.wanted_cancel
