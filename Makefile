@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 WORKERS ?= 2
 
-.PHONY: demo test serve lint lock bench-search bench-latent bench-quality bench-ablation bench-generate bench-train bench-start bench-streams bench-threads bench-upload bench-sizes bench-export bench-spaces bench-transfer bench-predict bench-scores bench-loop bench-latency ready-space ready-profiles clean
+.PHONY: demo test serve lint lock faults fuzz hostile bench-api bench-store bench-search bench-latent bench-quality bench-ablation bench-generate bench-train bench-start bench-streams bench-threads bench-upload bench-sizes bench-export bench-spaces bench-transfer bench-predict bench-scores bench-loop bench-latency ready-space ready-profiles clean
 
 # benchmarks read data sets and tables from a folder beside the repository unless told otherwise
 bench-%: export VGAE_NAS_DATA_ROOT := $(or $(VGAE_NAS_DATA_ROOT),$(wildcard ../shared/data),data)
@@ -48,6 +48,21 @@ bench-start: $(INSTALLED)
 
 bench-streams: $(INSTALLED)
 	$(BIN)/python -m bench.streams
+
+bench-api: $(INSTALLED)
+	$(BIN)/python -m bench.api
+
+bench-store: $(INSTALLED)
+	$(BIN)/python -m bench.store
+
+faults: $(INSTALLED)
+	$(BIN)/python -m bench.faults
+
+fuzz: $(INSTALLED)
+	$(BIN)/python -m bench.fuzz
+
+hostile: $(INSTALLED)
+	$(BIN)/python -m bench.hostile
 
 bench-threads: $(INSTALLED)
 	$(BIN)/python -m bench.threads

@@ -2,6 +2,8 @@
 
 import io
 import posixpath
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -48,6 +50,16 @@ class Artifacts:
             self._files.rm_file(draft)
         if self._files.exists(path):
             self._files.rm(path, recursive=True)
+
+    def files(self) -> Iterator[tuple[str, datetime]]:
+        """The keys of all files, drafts too, and when each was last written."""
+        if not self._files.exists(self._root):
+            return
+        for path, about in self._files.find(self._root, detail=True, withdirs=False).items():
+            written = about.get("LastModified") or about["mtime"]
+            if not isinstance(written, datetime):
+                written = datetime.fromtimestamp(written, UTC)
+            yield path.removeprefix(self._root).lstrip("/"), written
 
     def put_tensors(self, key: str, value: Any) -> None:
         """Writes tensors and plain values in dicts and lists."""

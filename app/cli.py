@@ -111,6 +111,42 @@ def worker(
 
 
 @cli.command()
+def check(
+    age: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds in which a file may wait for its row; for an idle service 0."),
+    ] = 3600.0,
+) -> None:
+    """Tells what is wrong between jobs, results, events and files; fails if anything is."""
+    import json
+    from collections import Counter
+    from datetime import timedelta
+
+    from app import tables as tables  # so that the metadata knows every table
+    from app.artifacts import Artifacts
+    from app.database import Database, SchemaError
+    from app.settings import get_settings
+    from app.upkeep.check import TROUBLES, findings
+
+    settings = get_settings()
+    database = Database(settings.database_url)
+    try:
+        database.require_head()
+        wait = timedelta(seconds=age)
+        found = list(findings(database, Artifacts(settings.artifacts_url), settings.lease_seconds, wait))
+    except SchemaError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    finally:
+        database.close()
+    for finding in found:
+        typer.echo(f"{finding.trouble}: {finding.subject}: {finding.detail}")
+    counts = Counter(finding.trouble for finding in found)
+    typer.echo(json.dumps({trouble: counts[trouble] for trouble in TROUBLES}))
+    raise typer.Exit(1 if found else 0)
+
+
+@cli.command()
 def load(
     file: Annotated[
         Path, typer.Argument(exists=True, dir_okay=False, help="JSON as in bench/results, or CSV.")

@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     lost_message_seconds: Positive = Field(
         10.0, description="A job still queued after so long, with a worker idle, is sent again."
     )
+    orphan_seconds: Positive = Field(
+        3600.0, description="A file that nothing refers to is removed so long after it was written."
+    )
     max_attempts: int = Field(
         3, gt=0, description="Starts without a checkpoint between them before a job is given up as failed."
     )

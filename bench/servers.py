@@ -1,4 +1,4 @@
-"""Servers that benches start for themselves, each in a folder of its own: the service and PostgreSQL."""
+"""Servers that benches start for themselves, each in a folder of its own: the service, PostgreSQL, Redis."""
 
 import os
 import re
@@ -151,3 +151,44 @@ def machine() -> dict[str, str]:
     processor = next((line.split(":")[1].strip() for line in lines if "model name" in line), "unknown")
     machine = f"{os.cpu_count()} cores, {processor}, no GPU, everything on the same machine"
     return {"date": time.strftime("%Y-%m-%d"), "machine": machine}
+
+
+class Redis:
+    """A Redis server of our own, which keeps nothing on disk.
+
+    Raises:
+        SystemExit: Redis is not installed.
+    """
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.process = self._started()
+
+    def restart(self) -> None:
+        """Kills it and starts another, which knows nothing."""
+        self.process.kill()
+        self.process.wait()
+        self.process = self._started()
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        command = [program("redis-server", "redis-server"), *options]
+        started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(10 * START_SECONDS):
+            with socket.socket() as client:
+                if client.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return started
+            time.sleep(0.1)
+        raise SystemExit("Redis did not start")
+
+
+@contextmanager
+def redis() -> Iterator[Redis]:
+    """A Redis server of our own, for as long as the context lasts."""
+    running = Redis()
+    try:
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait()

@@ -28,6 +28,7 @@ from app.jobs import service as jobs
 from app.jobs.tables import Job, JobKind, Message
 from app.metrics import LEASES_LOST
 from app.settings import Settings, get_settings
+from app.upkeep.files import remove_orphans
 from worker import distances, export, fit, memory, round, search, train
 from worker.runner import Kind, execute
 
@@ -135,6 +136,15 @@ class Worker:
         with suppress(DBAPIError), self.database.session() as session:
             workers.leave(session, self.id)
 
+    def tidy_until_stopped(self) -> None:
+        """Removes files that nothing refers to, now and then, for as long as the process lives."""
+        age = self.settings.orphan_seconds
+        while not self.stopping.wait(age / 4):
+            try:
+                remove_orphans(self.database, self.artifacts, timedelta(seconds=age))
+            except (DBAPIError, OSError) as error:
+                logger.warning("files could not be tidied (%s)", error)
+
     def sweep_until_stopped(self) -> None:
         """Sweeps for as long as the process lives."""
         while not self.stopping.wait(self.settings.sweep_seconds):
@@ -178,7 +188,8 @@ def main() -> None:
         worker, celery = build(settings)
     except (SchemaError, ValueError) as error:
         sys.exit(str(error))
-    threading.Thread(target=worker.sweep_until_stopped, daemon=True).start()
+    for task in (worker.sweep_until_stopped, worker.tidy_until_stopped):
+        threading.Thread(target=task, daemon=True).start()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     options = [
         "--pool=solo",

@@ -111,24 +111,25 @@ def keep_profile(images: ImageData, artifacts: Artifacts) -> Profile:
         "labels": made.labels,
         "noise": distance(made, without_structure(made)),
     }
-    artifacts.put_tensors(_profile_key(images.account.digest), kept)
+    artifacts.put_tensors(profile_key(images.account.digest), kept)
     return made
 
 
 def delete_profile(digest: str, artifacts: Artifacts) -> None:
     """Removes the kept profile of images with a digest."""
-    artifacts.delete(_profile_key(digest))
+    artifacts.delete(profile_key(digest))
 
 
 def _load(digest: str, artifacts: Artifacts) -> dict[str, Any] | None:
     try:
-        stored: dict[str, Any] = artifacts.get_tensors(_profile_key(digest))
+        stored: dict[str, Any] = artifacts.get_tensors(profile_key(digest))
     except FileNotFoundError:
         return None
     return stored
 
 
-def _profile_key(digest: str) -> str:
+def profile_key(digest: str) -> str:
+    """The key of the kept profile of images with a digest."""
     return f"profiles/{digest}-{SIZE}-{SAMPLES}-{SEED}.pt"
 
 

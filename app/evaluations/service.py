@@ -14,7 +14,13 @@ PREFIX = "ev"
 
 
 def record(
-    session: Session, kind: EvaluationKind, dataset_id: str, test_accuracy: float, **measured: Any
+    session: Session,
+    kind: EvaluationKind,
+    dataset_id: str,
+    test_accuracy: float,
+    *,
+    search_space: str | None,
+    **measured: Any,
 ) -> Evaluation:
     """Keeps one result of a genotype or of a reference network on a data set, not yet committed.
 
@@ -23,6 +29,7 @@ def record(
         kind: how it was measured.
         dataset_id: on which data set.
         test_accuracy: percent, of the best epoch.
+        search_space: of the genotype; `None` for a reference network.
         measured: other columns of `Evaluation`; what is left out is not known.
     """
     evaluation = Evaluation(
@@ -30,6 +37,7 @@ def record(
         kind=kind,
         dataset_id=dataset_id,
         test_accuracy=test_accuracy,
+        search_space=search_space,
         created_at=now(),
         **measured,
     )

@@ -31,10 +31,22 @@ class Evaluation(Base):
     """One result of a genotype, or of a reference network, on a data set."""
 
     __tablename__ = "evaluations"
-    __table_args__ = (Index("ix_evaluations_dataset_id_test_accuracy", "dataset_id", "test_accuracy"),)
+    __table_args__ = (
+        Index("ix_evaluations_dataset_id_test_accuracy_id", "dataset_id", "test_accuracy", "id"),
+        Index("ix_evaluations_dataset_id_genotype_id", "dataset_id", "genotype_id"),
+        Index(
+            "ix_evaluations_search_space_dataset_id_kind_test_accuracy",
+            "search_space",
+            "dataset_id",
+            "kind",
+            "test_accuracy",
+        ),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     genotype_id: Mapped[str | None] = mapped_column(ForeignKey("genotypes.id"), index=True)
+    search_space: Mapped[str | None]
+    """That of the genotype; null for a reference network."""
     reference: Mapped[str | None]
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
     kind: Mapped[EvaluationKind] = mapped_column(OneOf(EvaluationKind))
@@ -43,7 +55,7 @@ class Evaluation(Base):
     settings: Mapped[dict[str, Any] | None]
     seed: Mapped[int | None]
     arm: Mapped[str | None]
-    test_accuracy: Mapped[float]
+    test_accuracy: Mapped[float] = mapped_column(index=True)
     """Accuracy on the test split in percent, of the best epoch, as the paper reports it."""
     test_top5: Mapped[float | None]
     last_test_accuracy: Mapped[float | None]

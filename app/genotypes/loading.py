@@ -182,6 +182,7 @@ def _record(
             new.append(
                 {
                     "genotype_id": genotype_id,
+                    "search_space": row["search_space"],
                     "dataset_id": dataset_id,
                     "kind": EvaluationKind.REPORTED,
                     "recipe": table,

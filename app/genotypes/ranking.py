@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, case, exists, func, select
+from sqlalchemy import ColumnElement, Select, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from app.datasets import service as datasets
 from app.datasets.tables import Dataset
-from app.evaluations.tables import COMPARABLE, Evaluation
+from app.evaluations.tables import COMPARABLE, Evaluation, EvaluationKind
 from app.genotypes.tables import Genotype
 
 
@@ -19,16 +19,29 @@ def best_point(session: Session, search_space: str, dataset_id: str) -> tuple[Ge
     A retrained or reported accuracy comes before a supernet's and a brief training's, which count only while
     there is no other.
     """
-    order = case((Evaluation.kind.in_(COMPARABLE), 0), else_=1)
-    query = (
-        select(Genotype, Evaluation)
-        .join(Evaluation, Evaluation.genotype_id == Genotype.id)
-        .where(Evaluation.dataset_id == dataset_id, Genotype.search_space == search_space)
-        .order_by(order, Evaluation.test_accuracy.desc(), Evaluation.id)
-        .limit(1)
-    )
-    row = session.execute(query).first()
-    return (row[0], row[1]) if row is not None else None
+    others = [kind for kind in EvaluationKind if kind not in COMPARABLE]
+    best = _best(session, search_space, dataset_id, COMPARABLE)
+    best = best or _best(session, search_space, dataset_id, others)
+    if best is None:
+        return None
+    genotype = session.get_one(Genotype, best.genotype_id)
+    return genotype, best
+
+
+def _best(
+    session: Session, search_space: str, dataset_id: str, kinds: Sequence[EvaluationKind]
+) -> Evaluation | None:
+    """The highest evaluation of some kinds, the first of equal ones."""
+    found: list[Evaluation] = []
+    for kind in kinds:  # each on its own, as an index has them in order
+        query = select(Evaluation).where(
+            Evaluation.search_space == search_space,
+            Evaluation.dataset_id == dataset_id,
+            Evaluation.kind == kind,
+        )
+        query = query.order_by(Evaluation.test_accuracy.desc(), Evaluation.id)
+        found += session.scalars(query.limit(1)).all()
+    return min(found, key=lambda row: (-row.test_accuracy, row.id), default=None)
 
 
 def datasets_with_points(session: Session, search_space: str) -> dict[str, bool]:
@@ -37,13 +50,15 @@ def datasets_with_points(session: Session, search_space: str) -> dict[str, bool]
     Returns:
         for each whether it has a trained or reported accuracy; otherwise it has supernets' or brief ones.
     """
-    query = (
-        select(Evaluation.dataset_id, func.max(case((Evaluation.kind.in_(COMPARABLE), 1), else_=0)))
-        .join(Genotype, Genotype.id == Evaluation.genotype_id)
-        .where(Genotype.search_space == search_space)
-        .group_by(Evaluation.dataset_id)
-    )
-    return {dataset_id: bool(trusted) for dataset_id, trusted in session.execute(query)}
+
+    def there(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+        return exists().where(
+            Evaluation.search_space == search_space, Evaluation.dataset_id == Dataset.id, *conditions
+        )
+
+    trusted = there(Evaluation.kind.in_(COMPARABLE))
+    query = select(Dataset.id, trusted).where(there()).order_by(Dataset.id)
+    return {dataset_id: bool(has) for dataset_id, has in session.execute(query)}
 
 
 def shared_accuracies(
@@ -188,7 +203,7 @@ def evaluated(dataset_id: str | None, min_accuracy: float | None = None) -> Sele
         dataset_id: on which data set; `None` for any.
         min_accuracy: the least that the best of these evaluations must have, in percent.
     """
-    query = select(Evaluation.genotype_id).where(
+    query = select(Evaluation.genotype_id.label("id")).where(
         Evaluation.kind.in_(COMPARABLE), Evaluation.genotype_id.is_not(None)
     )
     if dataset_id is not None:

@@ -114,6 +114,7 @@ def register_published(session: Session) -> list[Genotype]:
                     EvaluationKind.REPORTED,
                     datasets.ensure_facts(session, reported.dataset).id,
                     reported.test_accuracy,
+                    search_space=row.search_space,
                     genotype_id=row.id,
                     recipe="paper",
                     test_top5=reported.test_top5,
@@ -175,6 +176,7 @@ def _from_library(
         EvaluationKind.SEARCH,
         dataset_id,
         entry.search_accuracy,
+        search_space=row.search_space,
         genotype_id=row.id,
         recipe=library.recipe,
         settings=library.settings,
@@ -228,9 +230,11 @@ def listing(
     if search_space is not None:
         query = query.where(Genotype.search_space == search_space)
     if dataset_id is not None:
-        query = query.where(
-            (Genotype.dataset_id == dataset_id) | Genotype.id.in_(ranking.evaluated(dataset_id))
-        )
+        # two ordered lists that the database merges, so that a page takes as long as it is
+        searched = select(Genotype.id).where(Genotype.dataset_id == dataset_id)
+        both = searched.union_all(ranking.evaluated(dataset_id)).subquery()
+        ids = select(both.c.id).distinct().subquery()
+        query = query.join(ids, ids.c.id == Genotype.id)
     if origin is not None:
         query = query.where(Genotype.origin == origin)
     if min_accuracy is not None:
@@ -274,7 +278,11 @@ def _register(session: Session, request: GenotypeIn, prefix: str) -> Genotype:
         datasets.get(session, request.evaluation.dataset_id, f"{prefix}evaluation.dataset_id")
         session.flush()
         evaluations.record(
-            session, EvaluationKind.REPORTED, genotype_id=row.id, **request.evaluation.model_dump()
+            session,
+            EvaluationKind.REPORTED,
+            search_space=row.search_space,
+            genotype_id=row.id,
+            **request.evaluation.model_dump(),
         )
     return row
 

@@ -27,19 +27,22 @@ class Genotype(Base):
     __table_args__ = (
         Index("ix_genotypes_search_space_digest", "search_space", "digest"),
         Index("ix_genotypes_search_space_origin_id", "search_space", "origin", "id"),
+        Index("ix_genotypes_search_space_id", "search_space", "id"),
+        Index("ix_genotypes_origin_id", "origin", "id"),
+        Index("ix_genotypes_dataset_id_id", "dataset_id", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     search_space: Mapped[str]
-    origin: Mapped[Origin] = mapped_column(OneOf(Origin), index=True)
+    origin: Mapped[Origin] = mapped_column(OneOf(Origin))
     name: Mapped[str | None] = mapped_column(index=True)
-    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
     """The data set on which it was searched; null if it was not."""
     genotype: Mapped[dict[str, Any]]
     continuous: Mapped[dict[str, Any] | None]
     digest: Mapped[str]
     """A digest that is equal exactly for equal genotypes."""
-    parameters: Mapped[int]
+    parameters: Mapped[int] = mapped_column(index=True)
     """Trainable parameters of the standard network of its search space."""
     macs: Mapped[int | None]
     """Multiply-accumulates of one image through the same network."""

@@ -129,6 +129,7 @@ def finish(
             EvaluationKind.SEARCH,
             search.dataset_id,
             accuracy,
+            search_space=row.search_space,
             genotype_id=row.id,
             recipe=search.recipe,
             settings=search.settings,

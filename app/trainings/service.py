@@ -302,11 +302,15 @@ def finish(
     best = max(history, key=lambda epoch: float(epoch["test_accuracy"]))
     validated = [epoch for epoch in history if epoch.get("validation_accuracy") is not None]
     selected = max(validated, key=lambda epoch: float(epoch["validation_accuracy"]), default=None)
+    search_space = None
+    if training.genotype_id is not None:
+        search_space = genotypes.get(session, training.genotype_id).search_space
     return evaluations.record(
         session,
         EvaluationKind.BRIEF if training.brief else EvaluationKind.TRAINED,
         training.dataset_id,
         best["test_accuracy"],
+        search_space=search_space,
         genotype_id=training.genotype_id,
         reference=training.reference,
         training_id=training.id,
