@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Query
@@ -27,7 +28,7 @@ class Page(BaseModel, Generic[T]):
 
 def paginate(
     session: Session,
-    query: Select[*tuple[Any, ...]],
+    query: Select[*tuple[Any, ...]] | Sequence[Select[*tuple[Any, ...]]],
     by: ColumnElement[Any] | InstrumentedAttribute[Any] | None,
     unique: ColumnElement[Any] | InstrumentedAttribute[Any],
     cursor: str | None,
@@ -42,7 +43,7 @@ def paginate(
 
     Args:
         session: where to ask.
-        query: selects one entity, or an entity and more columns.
+        query: selects one entity, or an entity and more columns; of several, what is in any is in the list.
         by: what to sort by first, never null; `None` for `unique` alone.
         unique: sorts what is equal in `by`.
         cursor: of the page before, or `None`.
@@ -53,10 +54,16 @@ def paginate(
         InvalidRequest: a cursor that this list did not give.
     """
     columns = [unique] if by is None else [by, unique]
-    if cursor is not None:
-        query = query.where(_after(columns, _read(cursor, len(columns)), descending))
-    query = query.add_columns(*columns).order_by(*(c.desc() if descending else c.asc() for c in columns))
-    rows = session.execute(query.limit(limit + 1)).all()
+    queries = [query] if isinstance(query, Select) else query
+    found: dict[tuple[Any, ...], Any] = {}
+    for one in queries:
+        if cursor is not None:
+            one = one.where(_after(columns, _read(cursor, len(columns)), descending))
+        one = one.add_columns(*columns).order_by(*(c.desc() if descending else c.asc() for c in columns))
+        found |= {tuple(row[-len(columns) :]): row for row in session.execute(one.limit(limit + 1))}
+    rows = list(found.values())
+    if len(queries) > 1:
+        rows = [found[key] for key in sorted(found, reverse=descending)][: limit + 1]
     following = _write(list(rows[limit - 1][-len(columns) :])) if len(rows) > limit else None
     kept = [tuple(row[: -len(columns)]) for row in rows[:limit]]
     return [row[0] if len(row) == 1 else row for row in kept], following

@@ -196,21 +196,19 @@ SORTS: dict[str, tuple[Any, bool]] = {
 """The orders of a leaderboard: a column, and whether its largest value comes first; unknowns come last."""
 
 
-def evaluated(dataset_id: str | None, min_accuracy: float | None = None) -> Select[*tuple[Any, ...]]:
-    """The query for ids of genotypes with a trained or reported evaluation.
+def is_evaluated(dataset_id: str | None, min_accuracy: float | None = None) -> ColumnElement[bool]:
+    """The condition of genotypes with a trained or reported evaluation.
 
     Args:
         dataset_id: on which data set; `None` for any.
         min_accuracy: the least that the best of these evaluations must have, in percent.
     """
-    query = select(Evaluation.genotype_id.label("id")).where(
-        Evaluation.kind.in_(COMPARABLE), Evaluation.genotype_id.is_not(None)
-    )
+    conditions = [Evaluation.genotype_id == Genotype.id, Evaluation.kind.in_(COMPARABLE)]
     if dataset_id is not None:
-        query = query.where(Evaluation.dataset_id == dataset_id)
+        conditions.append(Evaluation.dataset_id == dataset_id)
     if min_accuracy is not None:
-        query = query.where(Evaluation.test_accuracy >= min_accuracy)
-    return query
+        conditions.append(Evaluation.test_accuracy >= min_accuracy)
+    return exists().where(*conditions)
 
 
 def accuracies_by_dataset(session: Session, ids: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -221,29 +221,29 @@ def listing(
     min_accuracy: float | None,
     min_parameters: int | None,
     max_parameters: int | None,
-) -> Select[*tuple[Any, ...]]:
+) -> list[Select[*tuple[Any, ...]]]:
     """Genotypes by where they came from, their size and their best accuracy.
 
     With a data set, those searched or evaluated on it; `min_accuracy` is then of that data set.
+
+    Returns:
+        One query or several, each of which an index has in order; what is in any is in the list.
     """
     query = select(Genotype)
     if search_space is not None:
         query = query.where(Genotype.search_space == search_space)
-    if dataset_id is not None:
-        # two ordered lists that the database merges, so that a page takes as long as it is
-        searched = select(Genotype.id).where(Genotype.dataset_id == dataset_id)
-        both = searched.union_all(ranking.evaluated(dataset_id)).subquery()
-        ids = select(both.c.id).distinct().subquery()
-        query = query.join(ids, ids.c.id == Genotype.id)
     if origin is not None:
         query = query.where(Genotype.origin == origin)
-    if min_accuracy is not None:
-        query = query.where(Genotype.id.in_(ranking.evaluated(dataset_id, min_accuracy)))
     if min_parameters is not None:
         query = query.where(Genotype.parameters >= min_parameters)
     if max_parameters is not None:
         query = query.where(Genotype.parameters <= max_parameters)
-    return query
+    if min_accuracy is not None:
+        return [query.where(ranking.is_evaluated(dataset_id, min_accuracy))]
+    if dataset_id is not None:
+        searched = query.where(Genotype.dataset_id == dataset_id)
+        return [searched, query.where(ranking.is_evaluated(dataset_id))]
+    return [query]
 
 
 def delete(session: Session, genotype_id: str) -> None:
