@@ -3,7 +3,7 @@
 from collections import Counter
 
 import torch
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.artifacts import Artifacts
@@ -19,7 +19,7 @@ from models.errors import LatentError
 from models.latent_spaces.meaning import Method, directions, project, properties, silhouette
 
 MAP_LIMIT = 10_000
-"""Generated genotypes on one map."""
+"""Points on one map."""
 
 
 def space_map(
@@ -52,13 +52,12 @@ def space_map_json(
 
 
 def _map(session: Session, space: OpenSpace, method: Method, generated: bool, seed: int) -> MapOut:
-    rows = genotypes.get_many(session, space.genotype_ids, "genotype_ids")
-    z = space.latents
-    if generated:
-        query = select(Genotype).where(Genotype.latent_space_id == space.row.id)
-        drawn = list(session.scalars(query.order_by(Genotype.id).limit(MAP_LIMIT)))
-        rows += drawn
-        z = torch.cat([z, from_bytes([row.latent for row in drawn], space.space.nodes)]) if drawn else z
+    places, drawn, warnings = _chosen(session, space, generated, seed)
+    rows = genotypes.get_many(session, [space.genotype_ids[place] for place in places], "genotype_ids")
+    z = space.latents[places]
+    if drawn:
+        z = torch.cat([z, from_bytes([row.latent for row in drawn], space.space.nodes)])
+    rows += drawn
     names = dict(session.execute(select(Dataset.id, Dataset.name)).all())
     try:
         projection = project(z, method, seed)
@@ -84,8 +83,29 @@ def _map(session: Session, space: OpenSpace, method: Method, generated: bool, se
         method=method,
         explained_variance=projection.explained_variance,
         silhouette=silhouette(z[labelled], [points[i].dataset or "" for i in labelled]),
+        warnings=warnings,
         items=points,
     )
+
+
+def _chosen(
+    session: Session, space: OpenSpace, generated: bool, seed: int
+) -> tuple[list[int], list[Genotype], list[str]]:
+    """The places of the members and the generated genotypes that a map shows, and how they were chosen."""
+    warnings = []
+    count, shown = len(space.genotype_ids), min(len(space.genotype_ids), MAP_LIMIT)
+    own = Genotype.latent_space_id == space.row.id
+    made = session.scalar(select(func.count()).where(own)) or 0 if generated else 0
+    if made:  # at least half of the places are the members'
+        shown = min(shown, max(MAP_LIMIT // 2, MAP_LIMIT - made))
+    places = sorted(torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:shown].tolist())
+    if shown < count:
+        warnings.append(f"{shown} of the {count} members are shown, drawn with the seed {seed}")
+    newest = select(Genotype).where(own).order_by(Genotype.id.desc()).limit(MAP_LIMIT - shown)
+    drawn = list(session.scalars(newest))[::-1] if made else []
+    if len(drawn) < made:
+        warnings.append(f"{len(drawn)} of the {made} generated genotypes are shown, the newest")
+    return places, drawn, warnings
 
 
 def meaning(session: Session, space_id: str, artifacts: Artifacts) -> MeaningOut:

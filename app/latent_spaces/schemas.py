@@ -124,4 +124,5 @@ class MapOut(BaseModel):
     silhouette: float | None = Field(
         description="Of the latents by data set, -1 to 1; `null` unless two have two points each."
     )
+    warnings: list[str] = Field([], description="How points were chosen where there are too many.")
     items: list[MapPoint]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from app.latent_spaces import figures
 from models.genotypes.published import PUBLISHED
 from tests.app.generation.test_ranked import FORMS, evaluate
 from tests.conftest import ONE_DATABASE, Service
@@ -99,6 +100,22 @@ def test_the_map_is_json_svg_and_png(service: Service, published: list[str], lat
     (service.settings.home / "map.png").write_bytes(png.content)
     with Image.open(service.settings.home / "map.png") as picture:
         assert picture.size == (1_050, 750)
+
+
+def test_a_map_of_too_many_points_shows_some_and_says_which(
+    service: Service, latent_space: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "MAP_LIMIT", 6)
+    service.post(f"{latent_space}/generate", {"random": "prior", "count": 7})
+    newest = [row["id"] for row in service.get("/v1/genotypes", origin="random", limit=3)["items"]]
+    shown = service.get(f"{latent_space}/map", generated=True)
+    assert len(shown["items"]) == 6
+    assert [point["genotype_id"] for point in shown["items"]][3:] == newest[::-1]
+    assert shown["warnings"] == [
+        "3 of the 6 members are shown, drawn with the seed 0",
+        "3 of the 7 generated genotypes are shown, the newest",
+    ]
+    assert service.get(f"{latent_space}/map")["warnings"] == []
 
 
 @pytest.mark.parametrize("colour", ["accuracy", "parameters", "operation"])
