@@ -112,7 +112,7 @@ def test_a_map_of_too_many_points_shows_some_and_says_which(
     assert len(shown["items"]) == 6
     assert [point["genotype_id"] for point in shown["items"]][3:] == newest[::-1]
     assert shown["warnings"] == [
-        "3 of the 6 members are shown, drawn with the seed 0",
+        "3 of the 6 members are shown, drawn with the seed 2024",
         "3 of the 7 generated genotypes are shown, the newest",
     ]
     assert service.get(f"{latent_space}/map")["warnings"] == []
