@@ -61,4 +61,4 @@ class BodyLimitMiddleware:
             await self.app(scope, counted, send)
         except HTTPException as error:  # raised above, while a middleware read the body
             problem = BodyTooLarge if error.status_code == BodyTooLarge.status else RequestTimeout
-            await response(problem(str(error.detail)), Connection="close")(scope, receive, send)
+            await response(problem(str(error.detail)))(scope, receive, send)

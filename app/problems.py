@@ -156,7 +156,11 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 def response(problem: Problem, **others: str) -> JSONResponse:
     """A problem as an HTTP response, with other headers by name."""
-    headers = {"Retry-After": str(RETRY_SECONDS)} if isinstance(problem, Unavailable) else {}
+    headers = {}
+    if isinstance(problem, Unavailable):
+        headers["Retry-After"] = str(RETRY_SECONDS)
+    if isinstance(problem, RequestTimeout):
+        headers["Connection"] = "close"
     return JSONResponse(
         jsonable_encoder(problem.body()),
         status_code=problem.status,
@@ -223,8 +227,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     def on_bug(request: Request, error: Exception) -> JSONResponse:
-        logger.error("%s %s", request.method, request.url.path, exc_info=error)
-        return response(Problem("this is a fault of the service, not of the request; it was logged"))
+        request_id = str(request.scope.get("request_id", ""))
+        told = {"request_id": request_id}
+        logger.error("%s %s", request.method, request.url.path, exc_info=error, extra=told)
+        detail = "this is a fault of the service, not of the request; it was logged"
+        return response(Problem(detail), **{"X-Request-ID": request_id})
 
 
 def _methods(request: Request) -> list[str]:

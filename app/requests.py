@@ -59,7 +59,7 @@ class RequestMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        request_id = _request_id(scope)
+        scope["request_id"] = request_id = _request_id(scope)
         added = [(b"x-request-id", request_id.encode())]
         added += PAGE_HEADERS if scope["path"].startswith(PAGES) else DATA_HEADERS
         logs.bind(request_id=request_id)

@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 HEADER_SECONDS = 20.0
 """Time from a connection, or from the first byte of a request, to the end of the request's header."""
 
+LINGER_SECONDS = 2.0
+"""Time in which a client can read why its connection is closed."""
+
 _END = b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5" + _END
 LATE = b"HTTP/1.1 408 Request Timeout" + _END
@@ -80,6 +83,7 @@ class Protocol(HttpToolsProtocol):
     """HTTP by uvicorn, with an end to waiting for headers and a bound on connections, `limit_concurrency`."""
 
     _timer: asyncio.TimerHandle | None = None
+    _over = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
@@ -91,6 +95,10 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._over:
+            super().data_received(data)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -113,8 +121,11 @@ class Protocol(HttpToolsProtocol):
         """Answers and closes, unless an earlier request is still being answered."""
         self._timer = None
         if self.cycle is None or self.cycle.response_complete:
+            self._over = True
             self.transport.write(answer)
-            self.transport.close()
+            self.transport.write_eof()
+            # closed at once, with what the client has sent unread, it would reset and lose the answer
+            self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
 
 def opening() -> Opening:

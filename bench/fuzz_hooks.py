@@ -24,20 +24,21 @@ def map_path_parameters(context: Any, path_parameters: Any) -> Any:
 @schemathesis.hook
 def map_body(context: Any, body: Any) -> Any:
     """Puts real ids into bodies, at any depth."""
-    return _deep(body) if random.random() < SHARE else body
+    draw = random.Random(repr(body))
+    return _deep(body, draw) if draw.random() < SHARE else body
 
 
 def _with_ids(values: dict[str, Any]) -> dict[str, Any]:
-    known = json.loads(Path(os.environ[FILE]).read_text())
+    known, draw = json.loads(Path(os.environ[FILE]).read_text()), random.Random(repr(values))
     return {
-        name: random.choice(known[name]) if name in known and random.random() < SHARE else value
+        name: draw.choice(known[name]) if name in known and draw.random() < SHARE else value
         for name, value in values.items()
     }
 
 
-def _deep(value: Any) -> Any:
+def _deep(value: Any, draw: random.Random) -> Any:
     if isinstance(value, list):
-        return [_deep(part) for part in value]
+        return [_deep(part, draw) for part in value]
     if not isinstance(value, dict):
         return value
     known = json.loads(Path(os.environ[FILE]).read_text())
@@ -45,9 +46,9 @@ def _deep(value: Any) -> Any:
     made = {}
     for name, part in value.items():
         if name in known and isinstance(part, str):
-            made[name] = random.choice(known[name])
+            made[name] = draw.choice(known[name])
         elif name in plural and isinstance(part, list):
-            made[name] = random.sample(plural[name], min(len(plural[name]), random.randint(1, 4)))
+            made[name] = draw.sample(plural[name], min(len(plural[name]), draw.randint(1, 4)))
         else:
-            made[name] = _deep(part)
+            made[name] = _deep(part, draw)
     return made
