@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 WORKERS ?= 2
 
-.PHONY: demo test serve lint lock faults fuzz hostile bench-api bench-store bench-search bench-latent bench-quality bench-ablation bench-generate bench-train bench-start bench-streams bench-threads bench-upload bench-sizes bench-export bench-spaces bench-transfer bench-predict bench-scores bench-loop bench-latency ready-space ready-profiles clean
+.PHONY: demo test serve lint audit lock faults fuzz hostile bench-api bench-store bench-search bench-latent bench-quality bench-ablation bench-generate bench-train bench-start bench-streams bench-threads bench-upload bench-sizes bench-export bench-spaces bench-transfer bench-predict bench-scores bench-loop bench-latency ready-space ready-profiles clean
 
 # benchmarks read data sets and tables from a folder beside the repository unless told otherwise
 bench-%: export VGAE_NAS_DATA_ROOT := $(or $(VGAE_NAS_DATA_ROOT),$(wildcard ../shared/data),data)
@@ -24,6 +24,13 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit -q -c pyproject.toml -r app worker models
+
+# known faults of the locked packages; needs the network
+audit: $(INSTALLED)
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet pip-audit
+	build/audit/bin/pip-audit --require-hashes --disable-pip -r requirements-dev.txt
 
 bench-search: $(INSTALLED)
 	$(BIN)/python -m bench.search

@@ -1,6 +1,7 @@
 """Claim, heartbeat, checkpoint, cancel, finish: one path for every kind of job."""
 
 import logging
+import re
 import threading
 import time
 import traceback
@@ -323,11 +324,17 @@ def _problem(error: Exception) -> Problem:
     if isinstance(error, DataError | LatentError | LimitError):
         return JobFailed(str(error))
     if isinstance(error, OSError):
-        return JobFailed(f"a file could not be read or written: {error.strerror or error}")
+        reason = error.strerror or without_paths(str(error))
+        return JobFailed(f"a file could not be read or written: {reason}")
     if isinstance(error, torch.OutOfMemoryError):
         return JobFailed("the device's memory is full; try a smaller batch_size, or fewer channels or cells")
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return JobFailed(f"{type(error).__name__}: {error} (in {last.name})")
+    return JobFailed(f"{type(error).__name__}: {without_paths(str(error))} (in {last.name})")
+
+
+def without_paths(text: str) -> str:
+    """A text in which each path of this machine is its last name alone: clients see it."""
+    return re.sub(r"(?<![\w/:.])/(?:[^\s/'\":,;)]+/)+([^\s/'\":,;)]*)", r"\1", text)
 
 
 def _transient(error: DBAPIError) -> bool:

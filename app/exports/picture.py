@@ -1,11 +1,11 @@
-"""The cells of a genotype as a picture.
+"""The cells of a genotype as a picture, written as XML; none is read.
 
 Data flows from left to right. Every edge has a row of its own, with the box of its operation in the
 column of its target, so that no line runs through a box: a line leaves its source downwards and turns
 into its row.
 """
 
-from xml.etree import ElementTree
+from xml.etree import ElementTree  # nosec B405
 
 from models.genotypes.genotype import Edge, Genotype
 from models.genotypes.search_space import SearchSpace

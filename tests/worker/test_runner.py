@@ -18,7 +18,7 @@ from app.jobs import service as jobs
 from app.jobs.tables import Job
 from models.datasets.data import DataError
 from tests.conftest import Service
-from worker.runner import Finish, LeaseLost, Run
+from worker.runner import Finish, LeaseLost, Run, without_paths
 
 
 def start(service: Service, body: Callable[[Run], Finish], stopping: Event | None = None) -> Job:
@@ -215,3 +215,17 @@ def test_the_next_job_tries_all_threads_again(service: Service) -> None:
 
     assert start(service, body).status == "succeeded"
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("no file '/srv/nas/artifacts/jobs/a.pt'", "no file 'a.pt'"),
+        ("[Errno 2] /root/x: gone", "[Errno 2] x: gone"),
+        ("3/4 of https://example.org/a/b and 1 / 2", "3/4 of https://example.org/a/b and 1 / 2"),
+        ("expected [16, 3] and/or [16]", "expected [16, 3] and/or [16]"),
+        ('File "/usr/lib/python3.11/site-packages/torch/nn.py", line 3', 'File "nn.py", line 3'),
+    ],
+)
+def test_a_failure_tells_no_path_of_the_machine(text: str, told: str) -> None:
+    assert without_paths(text) == told
