@@ -148,7 +148,7 @@ def _add_probes(app: FastAPI) -> None:
         queued = {kind: counts[kind, JobStatus.QUEUED] for kind in JobKind}
         taken = {kind for worker in living for kind in worker.kinds}
         warnings = [
-            f"{count} jobs of the kind {kind!r} wait and no worker that lives takes it; "
+            f"{count} jobs of the kind {kind.value!r} wait and no worker that lives takes it; "
             f"start one by `vgae-nas worker`"
             for kind, count in queued.items()
             if count and kind not in taken

@@ -230,6 +230,28 @@ def test_serve_starts_a_server_and_its_workers_and_stops_all(
     assert not psutil.wait_procs(family, timeout=5)[1]
 
 
+def test_several_processes_answer_on_one_port_and_tell_their_figures_together(
+    serve: Callable[..., tuple[subprocess.Popen[bytes], str]],
+) -> None:
+    server, url = serve("--workers", "0", "--api-workers", "2")
+    transport = httpx.HTTPTransport(retries=20)  # the port is known before the processes listen
+    with httpx.Client(base_url=url, timeout=PATIENCE_SECONDS, transport=transport) as client:
+        client.get("/readyz").raise_for_status()
+        asked = 0
+        for _ in range(20):
+            with httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as one:
+                asked += one.get("/v1/jobs").status_code == 200
+        line = 'http_requests_total{handler="/v1/jobs",method="GET",status="200"} '
+        told = [text for text in client.get("/metrics").text.splitlines() if text.startswith(line)]
+        assert [float(text.split()[-1]) for text in told] == [asked] == [20.0]
+    children = psutil.Process(server.pid).children(recursive=True)
+    assert len([child for child in children if "spawn_main" in " ".join(child.cmdline())]) == 2
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(timeout=PATIENCE_SECONDS) == 0
+    _, alive = psutil.wait_procs(children, timeout=PATIENCE_SECONDS)
+    assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
+
+
 def test_a_worker_that_is_killed_under_serve_is_started_again_and_its_job_ends(
     serve: Callable[..., tuple[subprocess.Popen[bytes], str]],
 ) -> None:

@@ -100,6 +100,24 @@ def test_a_job_lost_too_often_fails_and_can_be_retried(session: Session) -> None
     assert [job.status for job in jobs.retry(session, job_id)] == ["queued"]
 
 
+def test_a_checkpoint_shows_that_a_job_does_not_kill_its_workers(session: Session) -> None:
+    job_id = queued(session)
+    for turn in range(6):
+        job = jobs.claim(session, job_id, 30)
+        assert job is not None
+        assert job.lease_token is not None
+        if turn % 2:
+            jobs.report(session, job_id, job.lease_token, progress=0.1, step="on", checkpoint_key="k")
+        let_lease_run_out(session, job_id)
+        assert jobs.expire(session, max_attempts=3) == [Message(job_id, JobKind.SEARCH)]
+    assert jobs.get(session, job_id).attempt == 6
+    for _ in range(2):
+        assert jobs.claim(session, job_id, 30) is not None
+        let_lease_run_out(session, job_id)
+        jobs.expire(session, max_attempts=3)
+    assert jobs.get(session, job_id).status == "failed"
+
+
 def test_a_cancelled_job_whose_worker_is_lost_does_not_come_back(session: Session) -> None:
     job_id, _ = claimed(session)
     jobs.cancel(session, job_id)
