@@ -5,9 +5,15 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import RunVar
 from fastapi.routing import APIRoute
 from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
+
+THREADS = 16
+"""Endpoints of a process that run at once. More hinder each other, and would wait for connections besides."""
+
+_threads: RunVar[CapacityLimiter] = RunVar("threads of endpoints")
 
 
 class Route(APIRoute):
@@ -37,6 +43,15 @@ def _in_one_thread(endpoint: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(endpoint)
     async def call(**arguments: Any) -> Any:
-        return await run_in_threadpool(run, arguments)
+        return await to_thread.run_sync(run, arguments, limiter=_limiter())
 
     return call
+
+
+def _limiter() -> CapacityLimiter:
+    """That of the event loop."""
+    try:
+        return _threads.get()
+    except LookupError:
+        _threads.set(CapacityLimiter(THREADS))
+        return _threads.get()

@@ -31,8 +31,8 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Names under which requests are answered, as `nas.example.org,*.example.net`. By default "
-        "those of this machine alone, or any where `host` is an address that others reach.",
+        description="Names under which requests are answered beside those of this machine, as "
+        "`nas.example.org,*.example.net`. By default none, or any where `host` is one that others reach.",
     )
     port: int = Field(8000, ge=0, le=65535)
     log_format: LogFormat = Field("text", description="`json` for programs that collect logs.")
@@ -90,7 +90,8 @@ class Settings(BaseSettings):
         self.database_url = self.database_url or f"sqlite:///{home / 'vgae-nas.db'}"
         self.broker_url = self.broker_url or f"filesystem://{home / 'broker'}"
         self.artifacts_url = self.artifacts_url or str(home / "artifacts")
-        self.allowed_hosts = self.allowed_hosts or (LOOPBACK if self.host in LOOPBACK else ("*",))
+        others = self.allowed_hosts or (() if self.host in LOOPBACK else ("*",))
+        self.allowed_hosts = (*LOOPBACK, *(name for name in others if name not in LOOPBACK))
         return self
 
 

@@ -20,7 +20,7 @@ from bench.faults import FIT, SEARCH, TRAIN
 from bench.fuzz_hooks import FILE
 from bench.servers import machine, server
 
-CALLS, EXAMPLES = 20_000, 300
+CALLS, EXAMPLES = 20_000, 150
 """Requests asked for, and of the fuzzing phase for each operation."""
 
 SCHEMATHESIS = str(Path(sys.executable).parent / "schemathesis")

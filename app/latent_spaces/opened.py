@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.orm import Session
 from torch import Tensor
 
@@ -87,7 +88,7 @@ class OpenSpace:
 
 
 _opened: dict[tuple[str, str], OpenSpace] = {}  # the last used last
-_lock = Lock()
+_lock, _loading = Lock(), Lock()
 
 
 def open_space(session: Session, space: str | LatentSpace, artifacts: Artifacts) -> OpenSpace:
@@ -109,10 +110,14 @@ def open_space(session: Session, space: str | LatentSpace, artifacts: Artifacts)
         raise Conflict(f"latent space {row.id} is not trained; its job is {row.job_id}")
     version = _version(session, row)
     key = (row.id, version)
+    opened = _opened.get(key)
+    if opened is None:
+        with _loading:  # of many requests that ask at once one loads
+            opened = _opened.get(key) or _load(session, row, version, artifacts)
+            with _lock:
+                _opened[key] = opened
     with _lock:
-        opened = _opened.pop(key, None)
-    opened = opened or _load(session, row, version, artifacts)
-    with _lock:
+        _opened.pop(key, None)
         _opened[key] = opened
         while len(_opened) > KEPT:
             del _opened[next(iter(_opened))]
@@ -162,8 +167,16 @@ def _version(session: Session, row: LatentSpace) -> str:
     """A text that differs when the members do: those of a trained space never change."""
     if not row.shipped:
         return ""
-    count, last = session.execute(_known(row).with_only_columns(func.count(), func.max(Genotype.id))).one()
+    count, last = session.execute(_counted(), {"search_space": row.search_space}).one()
     return f"{count} {last}"
+
+
+@cache
+def _counted() -> Select[*tuple[Any, ...]]:
+    """How many genotypes of the parameter `search_space` are known, and the newest; a query made once."""
+    table = Genotype.__table__
+    ours = table.c.search_space == bindparam("search_space")
+    return select(func.count(), func.max(table.c.id)).where(ours, table.c.origin.in_(KNOWN))
 
 
 def _known(row: LatentSpace) -> Select[*tuple[Any, ...]]:

@@ -1,10 +1,11 @@
 """Training latent spaces, and what is read and generated from them."""
 
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, bindparam, select
 from sqlalchemy.orm import Session
 from torch import Tensor
 
@@ -119,17 +120,23 @@ def newest(session: Session, search_space: str) -> tuple[LatentSpace, str]:
         InvalidRequest: there is no such search space.
     """
     genotypes.space_of(search_space)
-    trained = select(LatentSpace).where(
-        LatentSpace.search_space == search_space, LatentSpace.artifact_key.is_not(None)
-    )
-    # the ids of trained spaces sort by time, and after those of ready spaces
-    space = session.scalars(trained.order_by(LatentSpace.id.desc()).limit(1)).first()
+    space = session.scalars(_newest(), {"search_space": search_space}).first()
     if space is None:
         raise InvalidRequest.of(
             "latent_space_id", f"is missing; no latent space of {search_space!r} is trained"
         )
     kind = "the ready space that ships" if space.shipped else "the newest trained one"
     return space, f"latent space {space.id} was taken: {kind}, since the request names none"
+
+
+@cache
+def _newest() -> Select[*tuple[Any, ...]]:
+    """The newest trained space of the parameter `search_space`; made once, asked often."""
+    trained = select(LatentSpace).where(
+        LatentSpace.search_space == bindparam("search_space"), LatentSpace.artifact_key.is_not(None)
+    )
+    # the ids of trained spaces sort by time, and after those of ready spaces
+    return trained.order_by(LatentSpace.id.desc()).limit(1)
 
 
 def shown(session: Session, row: LatentSpace) -> LatentSpaceOut:

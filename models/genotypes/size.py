@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,9 @@ AnyNetwork = Network | ResidualNetwork
 
 NETWORKS: dict[str, type[Network] | type[ResidualNetwork]] = {"darts": Network, "residual": ResidualNetwork}
 """The networks that a search space can name."""
+
+
+_measuring = Lock()
 
 
 @dataclass(frozen=True)
@@ -134,9 +138,14 @@ def parameter_costs(space: SearchSpace, shape: NetworkShape) -> Costs:
     return Costs(sum(p.numel() for p in _without_edges(space, shape).parameters()), edges)
 
 
-@lru_cache(maxsize=256)
 def mac_costs(space: SearchSpace, shape: NetworkShape) -> Costs:
     """The costs of networks of a shape in multiply-accumulates of one image."""
+    with _measuring:  # of many threads that ask at once one measures, which takes a second
+        return _mac_costs(space, shape)
+
+
+@lru_cache(maxsize=256)
+def _mac_costs(space: SearchSpace, shape: NetworkShape) -> Costs:
     edges = torch.zeros(len(space.cells), 2, len(space.operations), dtype=torch.int64)
     for cell, from_input, channels, size, stride in edges_of(space, shape):
         for index in space.choices:

@@ -12,7 +12,7 @@ from bench import fuzz
 from bench.fuzz_hooks import FILE
 from tests.conftest import ONE_DATABASE, Service
 
-EXAMPLES = 2
+EXAMPLES = 1
 """Requests for each operation, of valid and of invalid data."""
 
 

@@ -68,7 +68,8 @@ def test_browsers_are_told_what_they_may_do_with_answers(service: Service) -> No
         (("nas.example.org", "*.lab.example"), "nas.example.org:443", 200),
         (("nas.example.org", "*.lab.example"), "a.lab.example", 200),
         (("nas.example.org", "*.lab.example"), "lab.example", 421),
-        (("nas.example.org", "*.lab.example"), "localhost", 421),
+        (("nas.example.org", "*.lab.example"), "localhost", 200),
+        (("nas.example.org", "*.lab.example"), "example.org", 421),
         (("*",), "anything", 200),
     ],
 )

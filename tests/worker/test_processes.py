@@ -22,7 +22,7 @@ from app.settings import Settings
 from tests.app.searches.test_endpoints import TINY
 from tests.conftest import Service
 
-SLOW = {**TINY, "epochs": 8, "channels": 16, "train_images": 512}
+SLOW = {**TINY, "epochs": 8, "channels": 16, "train_images": 256}
 """A search that takes several seconds."""
 
 PATIENCE_SECONDS = 300
@@ -280,7 +280,7 @@ def test_a_queue_without_a_worker_is_told(
         jobs = client.post("/v1/searches", json=body).json()["items"]
         ready = client.get("/readyz").json()
         assert (ready["status"], ready["workers"], ready["queued_jobs"]) == ("ok", 0, 3)
-        assert "3 jobs wait and no worker lives" in ready["warnings"][0]
+        assert "3 jobs of the kind 'search' wait and no worker" in ready["warnings"][0]
         assert [job["ahead"] for job in jobs] == [0, 1, 2]
 
 

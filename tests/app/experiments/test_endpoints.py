@@ -161,6 +161,7 @@ def test_copies_of_one_architecture_are_trained_from_seeds_of_their_own(
     assert row["sd_accuracy"] > 0
 
 
+@ONE_DATABASE
 def test_a_failed_training_is_shown_and_not_fatal(service: Service, body: dict[str, Any]) -> None:
     body["overrides"] = {**TINY, "learning_rate": 10.0, "gradient_clip": 1000.0, "epochs": 3}
     body["arms"] = [body["arms"][2], {"kind": "reference", "model": "resnet18"}]

@@ -27,7 +27,7 @@ def some(space: SearchSpace, count: int = 6, seed: int = 0) -> torch.Tensor:
         [{"parameters": 10**5}, {"macs": 3 * 10**6}, {"parameters": 10**6, "macs": 10**7}]
     ),
 )
-@settings(max_examples=25)
+@settings(max_examples=10)
 def test_counts_are_those_of_the_shapes_and_within_the_budget(
     space: SearchSpace, seed: int, image: tuple[int, int], limits: dict[str, int]
 ) -> None:
