@@ -1,9 +1,14 @@
 """Sizes as published, and counts as built."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
+from models.genotypes import size
 from models.genotypes.genotype import from_tensor, random_tensor, to_tensor
 from models.genotypes.network import StemChoice
 from models.genotypes.published import PUBLISHED, Published
@@ -111,3 +116,20 @@ def test_macs_of_a_known_layer_are_counted_right() -> None:
             return self.conv(x)
 
     assert measure_macs(Plain(), 3, 10) == 10 * 10 * 3 * 3 * 3 * 8
+
+
+def test_of_many_threads_that_ask_at_once_one_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[int] = []
+    measure = size.measure_macs
+
+    def counted(*arguments: Any) -> int:
+        measured.append(1)
+        time.sleep(0.1)  # the others come meanwhile
+        return measure(*arguments)
+
+    monkeypatch.setattr(size, "measure_macs", counted)
+    shape = NetworkShape(6, 2, image_size=9)
+    with ThreadPoolExecutor(8) as threads:
+        costs = list(threads.map(lambda _: size.mac_costs(NAS_BENCH_201, shape), range(8)))
+    assert len(measured) == 1
+    assert all(cost is costs[0] for cost in costs)
