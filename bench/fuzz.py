@@ -20,8 +20,8 @@ from bench.faults import FIT, SEARCH, TRAIN
 from bench.fuzz_hooks import FILE
 from bench.servers import machine, server
 
-CALLS, EXAMPLES = 20_000, 150
-"""Requests asked for, and of the fuzzing phase for each operation."""
+CALLS, EXAMPLES = 20_000, 20
+"""Requests asked for, and those of the fuzzing phase for each operation in a pass. Each pass has a seed."""
 
 SCHEMATHESIS = str(Path(sys.executable).parent / "schemathesis")
 CONFIG = Path(__file__).with_name("fuzz.toml")
