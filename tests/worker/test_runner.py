@@ -221,7 +221,7 @@ def test_the_next_job_tries_all_threads_again(service: Service) -> None:
     ("text", "told"),
     [
         ("no file '/srv/nas/artifacts/jobs/a.pt'", "no file 'a.pt'"),
-        ("[Errno 2] /root/x: gone", "[Errno 2] x: gone"),
+        ("[Errno 2] /srv/x: gone", "[Errno 2] x: gone"),
         ("3/4 of https://example.org/a/b and 1 / 2", "3/4 of https://example.org/a/b and 1 / 2"),
         ("expected [16, 3] and/or [16]", "expected [16, 3] and/or [16]"),
         ('File "/usr/lib/python3.11/site-packages/torch/nn.py", line 3', 'File "nn.py", line 3'),
