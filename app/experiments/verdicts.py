@@ -7,7 +7,6 @@ from statistics import fmean, stdev
 
 import numpy as np
 from pydantic import BaseModel, Field
-from scipy import stats
 
 CONFIDENCE, POWER = 0.95, 0.8
 """Of the intervals; and the chance with which so many trainings would tell the difference that was seen."""
@@ -105,6 +104,8 @@ def _verdict(
     )
     if min(len(ours), len(theirs)) < 2 or stdev(ours) + stdev(theirs) == 0:
         return told
+    from scipy import stats  # slow to import, and few processes judge
+
     welch = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(CONFIDENCE)
     resampled = stats.bootstrap(
         (np.asarray(ours), np.asarray(theirs)),
@@ -127,6 +128,8 @@ def _verdict(
 
 def _power(count: int, difference: float, first_sd: float, second_sd: float) -> float:
     """The chance that Welch's test tells the difference from so many values of each arm."""
+    from scipy import stats
+
     first, second = first_sd**2 / count, second_sd**2 / count
     freedom = (first + second) ** 2 * (count - 1) / (first**2 + second**2)
     critical = stats.t.ppf((1 + CONFIDENCE) / 2, freedom)

@@ -6,7 +6,6 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import norm
 from torch import Tensor
 
 from models.generation.features import REFERENCE, SIZES, Figures, features
@@ -111,6 +110,8 @@ def _best_improvement(
     known: Figures, accuracies: Figures, table: Figures, new: NDArray[np.bool_], source: Source | None
 ) -> Choice:
     """The genotype of the largest expected improvement over the best that was trained, in normal scores."""
+    from scipy.stats import norm
+
     choices = [(known, table)]
     if source is not None and len(accuracies) < FORGOTTEN:
         told = [np.concatenate([source.scores(part)[:, None], part], axis=1) for part in (known, table)]

@@ -1,36 +1,55 @@
 """Predicts the accuracy of genotypes from that of others, and tells how far that can be trusted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve
-from scipy.stats import norm, rankdata
-from sklearn.base import clone
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct
 
 from models.generation.features import SIZES
 from models.genotypes.agreement import FEWEST, Agreement, agreement
 
+if TYPE_CHECKING:
+    from sklearn.gaussian_process import GaussianProcessRegressor
+
+# scikit-learn and scipy.stats are imported where they are used: most processes never rank
+
 Figures = NDArray[np.float64]
 
-MODELS = {
-    "ridge": GaussianProcessRegressor(DotProduct(0.0, "fixed"), alpha=0.3, optimizer=None),
-    "gaussian process": GaussianProcessRegressor(
-        ConstantKernel(0.1) * DotProduct(0.0, "fixed") + RBF(2.0), alpha=0.1, optimizer=None
-    ),
-    "local gaussian process": GaussianProcessRegressor(
-        ConstantKernel(0.1) * DotProduct(0.0, "fixed") + RBF(1.0), alpha=0.1, optimizer=None
-    ),
+
+def _ridge() -> "GaussianProcessRegressor":
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import DotProduct
+
+    return GaussianProcessRegressor(DotProduct(0.0, "fixed"), alpha=0.3, optimizer=None)
+
+
+def _gaussian_process(width: float) -> "GaussianProcessRegressor":
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct
+
+    kernel = ConstantKernel(0.1) * DotProduct(0.0, "fixed") + RBF(width)
+    return GaussianProcessRegressor(kernel, alpha=0.1, optimizer=None)
+
+
+MODELS: "dict[str, Callable[[], GaussianProcessRegressor]]" = {
+    "ridge": _ridge,
+    "gaussian process": lambda: _gaussian_process(2.0),
+    "local gaussian process": lambda: _gaussian_process(1.0),
 }
-"""The models by name, for features in blocks of mean square 1. A Gaussian process with a linear kernel is
-ridge regression that also tells its uncertainty."""
+"""What makes the models, by name, for features in blocks of mean square 1. A Gaussian process with a linear
+kernel is ridge regression that also tells its uncertainty."""
 
 
-PLAIN = GaussianProcessRegressor(ConstantKernel(100.0) + DotProduct(0.0, "fixed"), alpha=3.0, optimizer=None)
-"""Ridge regression on operations as they stand; its intercept is all but free."""
+def _plain() -> "GaussianProcessRegressor":
+    """Ridge regression on operations as they stand; its intercept is all but free."""
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct
+
+    kernel = ConstantKernel(100.0) + DotProduct(0.0, "fixed")
+    return GaussianProcessRegressor(kernel, alpha=3.0, optimizer=None)
+
 
 EVEN = 50
 """Labels at which, for another data set, the operations as they stand weigh as much as the form."""
@@ -64,14 +83,14 @@ class Plain:
         weight: in the average of the two, 0 to 1.
     """
 
-    model: GaussianProcessRegressor
+    model: "GaussianProcessRegressor"
     weight: float
 
     @classmethod
     def of(cls, operations: Figures, accuracies: Figures) -> "Plain":
         """Fitted to accuracies in percent; the fewer they are, the more it weighs."""
         standard = (accuracies - accuracies.mean()) / accuracies.std()
-        return cls(clone(PLAIN).fit(operations, standard), EVEN / (EVEN + len(accuracies)))
+        return cls(_plain().fit(operations, standard), EVEN / (EVEN + len(accuracies)))
 
     def mixed(self, form: Figures, operations: Figures) -> Figures:
         """The average of what the two models say."""
@@ -95,7 +114,7 @@ class Predictor:
 
     name: str
     sized: bool
-    model: GaussianProcessRegressor
+    model: "GaussianProcessRegressor"
     agreement: Agreement
     widening: float
     error: float
@@ -146,7 +165,7 @@ class LeftOut:
 
     name: str
     sized: bool
-    model: GaussianProcessRegressor
+    model: "GaussianProcessRegressor"
     scores: Figures
     deviation: Figures
     error: float
@@ -212,6 +231,8 @@ def _taken(features: Figures, sized: bool) -> Figures:
 
 def normal_scores(values: Figures) -> Figures:
     """The values by their ranks alone, standard normal: the quantile of each rank's middle."""
+    from scipy.stats import norm, rankdata
+
     return np.asarray(norm.ppf((rankdata(values) - 0.5) / len(values)), dtype=np.float64)
 
 
@@ -233,12 +254,14 @@ def percent(scores: Figures, accuracies: Figures) -> Figures:
 
 
 def _left_out(name: str, sized: bool, features: Figures, scores: Figures) -> LeftOut:
-    model = clone(MODELS[name]).fit(_taken(features, sized), scores)
+    model = MODELS[name]().fit(_taken(features, sized), scores)
     held, deviation = _held(model)
     return LeftOut(name, sized, model, held, deviation, float(np.mean((scores - held) ** 2)))
 
 
-def _held(model: GaussianProcessRegressor) -> tuple[Figures, Figures]:
+def _held(model: "GaussianProcessRegressor") -> tuple[Figures, Figures]:
     """Leave-one-out cross-validation at once (Rasmussen, Williams, 2006, equation 5.12)."""
+    from scipy.linalg import cho_solve
+
     precision = np.diag(cho_solve((model.L_, True), np.eye(len(model.alpha_))))
     return model.y_train_ - model.alpha_ / precision, precision**-0.5

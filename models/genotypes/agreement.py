@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 FEWEST = 8
 """Pairs from which on ranks are compared; with fewer the interval is as wide as its range."""
@@ -42,6 +41,8 @@ def agreement(
     Returns:
         `None` where there are fewer than 8 pairs, or one of the lists has one value alone.
     """
+    from scipy.stats import spearmanr  # a second of every process's start that most never need
+
     count = len(ours)
     if count < FEWEST or any(len(np.unique(np.asarray(values))) < 2 for values in (ours, theirs)):
         return None

@@ -6,7 +6,6 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from models.genotypes.search_space import SearchSpace
@@ -108,6 +107,8 @@ class DeviceTable:
 
     def left_out(self, space: SearchSpace) -> "Judged":
         """How well the table tells each network that was measured, by all but that one."""
+        from scipy.stats import spearmanr
+
         told, taken = [], []
         for network in self.networks:
             others = tuple(other for other in self.networks if other is not network)

@@ -11,14 +11,8 @@ from models.genotypes.search_space import (
     TRANSNAS_BENCH_101_MICRO,
     SearchSpace,
 )
-from models.searches.supernet import (
-    SUPERNETS,
-    DartsSupernet,
-    PlainConv,
-    ResidualSupernet,
-    SearchCell,
-    StateEdges,
-)
+from models.searches.edges import PlainConv, StateEdges
+from models.searches.supernet import SUPERNETS, DartsSupernet, ResidualSupernet, SearchCell
 from tests.models.searches.plain_supernet import PlainMixedOp, PlainSupernet
 
 
