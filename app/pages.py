@@ -55,10 +55,11 @@ def paginate(
     """
     columns = [unique] if by is None else [by, unique]
     queries = [query] if isinstance(query, Select) else query
+    place = None if cursor is None else _read(cursor, len(columns))
     found: dict[tuple[Any, ...], Any] = {}
     for one in queries:
-        if cursor is not None:
-            one = one.where(_after(columns, _read(cursor, len(columns)), descending))
+        if place is not None:
+            one = one.where(_after(columns, place, descending))
         one = one.add_columns(*columns).order_by(*(c.desc() if descending else c.asc() for c in columns))
         found |= {tuple(row[-len(columns) :]): row for row in session.execute(one.limit(limit + 1))}
     rows = list(found.values())

@@ -7,7 +7,6 @@ The database is that of `VGAE_NAS_DATABASE_URL`, or SQLite in a folder of the be
 import argparse
 import asyncio
 import json
-import resource
 import time
 from statistics import median
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import httpx
 import psutil
 
+from app.supervisor import raise_file_limit
 from bench.servers import server
 
 PATIENCE_SECONDS = 600
@@ -72,8 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--streams", type=int, default=STREAMS)
     streams = parser.parse_args().streams
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    raise_file_limit()
     with server(0) as client:
         (process,) = [p for p in psutil.Process().children() if "serve" in " ".join(p.cmdline())]
         client.get("/readyz").raise_for_status()

@@ -25,7 +25,7 @@ from app.artifacts import Artifacts
 from app.database import Database, SchemaError, now
 from app.jobs import queue, workers
 from app.jobs import service as jobs
-from app.jobs.tables import Job, JobKind, Message
+from app.jobs.tables import Job, JobKind
 from app.metrics import LEASES_LOST
 from app.settings import Settings, get_settings
 from app.upkeep.files import remove_orphans
@@ -106,7 +106,7 @@ class Worker:
                     break
         if job is not None and job.id != job_id:
             with self.database.session(reads_only=True) as session:
-                message = Message(job_id, jobs.get(session, job_id).kind)
+                message = jobs.get(session, job_id).message
             queue.send(self.settings.broker_url, message)
         return job
 

@@ -18,9 +18,9 @@ from sqlalchemy.orm import Session
 from app import logs
 from app.artifacts import Artifacts
 from app.database import Database
-from app.jobs import queue
+from app.jobs import parents, queue
 from app.jobs import service as jobs
-from app.jobs.tables import Job, JobKind, Message
+from app.jobs.tables import Job, JobKind
 from app.metrics import JOB_SECONDS
 from app.problems import JobFailed, Problem
 from app.settings import Settings
@@ -71,7 +71,7 @@ class Run:
     ) -> None:
         assert job.lease_token is not None
         self.job_id, self.token, self.params = job.id, job.lease_token, job.params
-        self.message = Message(job.id, job.kind)
+        self.message = job.message
         self.attempt, self.checkpoint_key = job.attempt, job.checkpoint_key
         self.database, self.artifacts, self.settings = database, artifacts, settings
         self.device = _device(settings.device)
@@ -291,7 +291,7 @@ def execute(
     with run.heartbeat(), restored():
         _run_to_its_end(run, kinds[job.kind])
     with database.session(reads_only=True) as session:
-        added, status = jobs.added(session, job.id), jobs.get(session, job.id).status
+        added, status = parents.added(session, job.id), jobs.get(session, job.id).status
     JOB_SECONDS.labels(job.kind, status).observe(time.monotonic() - began)
     for part in added:  # at once; what is sent twice is run once
         queue.send(settings.broker_url, part)

@@ -21,8 +21,8 @@ from app.generation import service as generation
 from app.generation.schemas import ConstraintsIn
 from app.genotypes import ranking
 from app.genotypes.tables import Genotype, Origin
+from app.jobs import parents, workers
 from app.jobs import service as jobs
-from app.jobs import workers
 from app.jobs.tables import Job
 from app.latent_spaces.opened import OpenSpace, open_space
 from app.settings import Settings
@@ -303,17 +303,17 @@ def store(session: Session, campaign_id: str, round_id: str, planned: Planned) -
     round, which is then ordered, decides with them.
     """
     campaign, _ = service.get(session, campaign_id)
-    jobs.lock(session, campaign.job_id)
+    parents.lock(session, campaign.job_id)
     parent = jobs.get(session, campaign.job_id)
     if parent.cancel_requested:
         return []
     if planned.seen != seen(of_campaign(session, campaign)):
-        jobs.order_round(session, parent, besides=round_id)
+        parents.order_round(session, parent, besides=round_id)
         return []
     if planned.genotypes:
         session.execute(Genotype.__table__.insert(), planned.genotypes)  # type: ignore[attr-defined]
     campaign.ended = planned.ended
-    jobs.advance(session, campaign.job_id, planned.progress)
+    parents.advance(session, campaign.job_id, planned.progress)
     session.flush()
     return [trainings.create(session, training) for training in planned.plans]
 

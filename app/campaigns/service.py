@@ -18,6 +18,7 @@ from app.generation import limits, prediction
 from app.generation.prediction import Known
 from app.generation.schemas import RangeIn
 from app.genotypes import ranking
+from app.jobs import parents
 from app.jobs import service as jobs
 from app.jobs.tables import Job, JobKind
 from app.latent_spaces import service as latent_spaces
@@ -75,7 +76,7 @@ def start(
         for name, path in (("campaign", ""), ("table", "/table"), ("picture", "/picture"))
     }
     with database.session() as session:
-        job = jobs.create_parent(session, JobKind.CAMPAIGN, {"campaign_id": campaign_id}, links)
+        job = parents.create_parent(session, JobKind.CAMPAIGN, {"campaign_id": campaign_id}, links)
         session.add(
             Campaign(
                 id=campaign_id,
@@ -98,7 +99,7 @@ def start(
                 created_at=now(),
             )
         )
-        first = jobs.order_round(session, job)
+        first = parents.order_round(session, job)
         session.commit()
     return job, [] if first is None else [first]
 

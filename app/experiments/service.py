@@ -17,6 +17,7 @@ from app.experiments.tables import Experiment
 from app.generation import service as generation
 from app.generation.schemas import GenerateIn
 from app.genotypes import service as genotypes
+from app.jobs import parents
 from app.jobs import service as jobs
 from app.jobs.tables import Job, JobKind
 from app.latent_spaces import service as latent_spaces
@@ -161,7 +162,7 @@ def start(
             if arm.made is not None:
                 generation.store(session, arm.made)
         experiment_id = new_id(PREFIX)
-        job = jobs.create_parent(
+        job = parents.create_parent(
             session,
             JobKind.EXPERIMENT,
             {"experiment_id": experiment_id},

@@ -10,7 +10,7 @@ from app.jobs import queries
 from app.jobs.queue import Sender
 from app.jobs.schemas import JobOut
 from app.jobs.service import Ordered
-from app.jobs.tables import Job, Message
+from app.jobs.tables import Job
 
 RETRY_AFTER = "1"
 """Seconds after which a started job is worth asking for."""
@@ -30,7 +30,7 @@ class Starter:
 
     def send(self, jobs: Sequence[Job]) -> None:
         """Sends committed jobs, beside the request, so that a slow broker delays nobody."""
-        self.sender.send([Message(job.id, job.kind) for job in jobs])
+        self.sender.send([job.message for job in jobs])
 
     def defer(self, session: Session, ordered: Ordered) -> JobOut:
         """Answers a GET with 202 and the job that makes what was asked for; a new job is sent."""

@@ -44,6 +44,14 @@ class JobKind(StrEnum):
     """Chooses what a campaign trains next."""
 
 
+@dataclass(frozen=True)
+class Message:
+    """What is sent for a queued job: its id, in the queue of its kind."""
+
+    job_id: str
+    kind: JobKind
+
+
 class Job(Base):
     """One piece of background work."""
 
@@ -84,13 +92,10 @@ class Job(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
-
-@dataclass(frozen=True)
-class Message:
-    """What is sent for a queued job: its id, in the queue of its kind."""
-
-    job_id: str
-    kind: JobKind
+    @property
+    def message(self) -> Message:
+        """What is sent for it while it is queued."""
+        return Message(self.id, self.kind)
 
 
 class JobEvent(Base):

@@ -11,7 +11,6 @@ from sqlalchemy.orm import aliased
 from app.artifacts import Artifacts
 from app.database import Database, now
 from app.evaluations.tables import Evaluation
-from app.exports.tables import Export
 from app.genotypes.tables import Genotype
 from app.jobs.tables import FINAL, Job, JobEvent, JobKind, JobStatus
 from app.latent_spaces.tables import LatentSpace
@@ -52,16 +51,9 @@ def findings(
         for trouble, detail, query in _queries(lease_seconds):
             for subject in session.scalars(query):
                 yield Finding(trouble, subject, detail)
-        needed = files.needed(session)
-    there = {key for key, _ in artifacts.files()}
-    optional = ("profiles/", "exports/")  # made again when they are asked for; an export may still be made
-    for key in sorted(needed - there):
-        if not key.startswith(optional):
-            yield Finding("lost", key, "a row refers to this file, and it is not there")
-    with database.session(reads_only=True) as session:
-        made = select(Export.key).join(Job, Job.id == Export.job_id).where(Job.status == JobStatus.SUCCEEDED)
-        for key in sorted(set(session.scalars(made)) - there):
-            yield Finding("lost", key, "its export succeeded, and the file is not there")
+        required = files.required(session)
+    for key in sorted(required - {key for key, _ in artifacts.files()}):
+        yield Finding("lost", key, "a row refers to this file, and it is not there")
     for key in files.orphans(database, artifacts, age):
         yield Finding("orphans", key, "nothing refers to this file")
 

@@ -18,18 +18,26 @@ from app.trainings.tables import Training
 logger = logging.getLogger(__name__)
 
 
-def needed(session: Session) -> set[str]:
-    """The keys of all files that rows refer to."""
-    columns = (Dataset.artifact_key, Training.weights_key, Export.key)
-    keys = {key for column in columns for key in session.scalars(select(column).where(column.is_not(None)))}
-    own = LatentSpace.job_id.is_not(None)  # the files of others ship with the service
-    keys |= set(session.scalars(select(LatentSpace.artifact_key).where(own)))
+def required(session: Session) -> set[str]:
+    """The keys of files that must be there, since a row that is done refers to them."""
+    made = select(Export.key).join(Job, Job.id == Export.job_id).where(Job.status == JobStatus.SUCCEEDED)
     unfinished = Job.status != JobStatus.SUCCEEDED  # what failed or was cancelled can be retried
-    checkpoints = select(Job.checkpoint_key).where(unfinished, Job.checkpoint_key.is_not(None))
-    keys |= set(session.scalars(checkpoints))
-    digests = session.scalars(select(Dataset.digest))
-    profiles = {reading.profile_key(digest) for digest in digests if digest is not None}
-    return {key for key in keys if key is not None} | profiles
+    queries = (
+        select(Dataset.artifact_key),
+        select(Training.weights_key),
+        # the files of others ship with the service
+        select(LatentSpace.artifact_key).where(LatentSpace.job_id.is_not(None)),
+        select(Job.checkpoint_key).where(unfinished),
+        made,
+    )
+    return {key for query in queries for key in session.scalars(query) if key is not None}
+
+
+def needed(session: Session) -> set[str]:
+    """The same, and the keys of files that may come, or are made again when they are asked for."""
+    digests = session.scalars(select(Dataset.digest).where(Dataset.digest.is_not(None)))
+    profiles = {reading.profile_key(str(digest)) for digest in digests}
+    return required(session) | set(session.scalars(select(Export.key))) | profiles
 
 
 def orphans(database: Database, artifacts: Artifacts, age: timedelta) -> list[str]:

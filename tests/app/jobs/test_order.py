@@ -10,7 +10,7 @@ from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
 from app.database import Database, now
-from app.jobs import queries
+from app.jobs import parents, queries
 from app.jobs import service as jobs
 from app.jobs.tables import Job, JobEvent, JobKind, JobStatus
 
@@ -61,7 +61,7 @@ def test_a_long_job_that_has_waited_for_long_goes_before_a_short_one(session: Se
 
 
 def test_many_parts_of_one_job_do_not_hold_up_what_others_start(session: Session) -> None:
-    parent = jobs.create_parent(session, JobKind.EXPERIMENT, {}, {})
+    parent = parents.create_parent(session, JobKind.EXPERIMENT, {}, {})
     parts = [made(session, JobKind.TRAIN, 60, parent.id) for _ in range(5)]
     other = made(session, JobKind.TRAIN, 90)
     assert drained(session) == [parts[0], other, *parts[1:]]

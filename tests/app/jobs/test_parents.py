@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from app.database import Database
-from app.jobs import queries
+from app.jobs import parents, queries
 from app.jobs import service as jobs
 from app.jobs.tables import FINAL, Job, JobKind
 from app.problems import Conflict, JobFailed
@@ -27,7 +27,7 @@ STEPS = st.lists(
 
 def family(database: Database, parts: int = 3) -> tuple[str, list[str]]:
     with database.session() as session:
-        parent = jobs.create_parent(session, "experiment", {}, {})
+        parent = parents.create_parent(session, "experiment", {}, {})
         ids = [jobs.create(session, "train", {}, {}, parent.id, seconds=60).id for _ in range(parts)]
         session.commit()
         return parent.id, ids
@@ -109,8 +109,8 @@ def test_a_campaign_has_one_round_at_a_time_and_is_over_when_nothing_is_left(
     database = Database(sqlite_url)
     tokens: dict[str, str] = {}
     with database.session() as session:
-        campaign = jobs.create_parent(session, JobKind.CAMPAIGN, {}, {})
-        jobs.order_round(session, campaign)
+        campaign = parents.create_parent(session, JobKind.CAMPAIGN, {}, {})
+        parents.order_round(session, campaign)
         session.commit()
     for count, what in enumerate(steps):
         parts = parts_of(database, campaign.id)
@@ -145,7 +145,7 @@ def end_round(database: Database, parent_id: str, part: Job, tokens: dict[str, s
     with database.session() as session:
         token = tokens.get(part.id, "none")
         if jobs.hold(session, part.id, token):
-            jobs.lock(session, parent_id)
+            parents.lock(session, parent_id)
             if not jobs.get(session, parent_id).cancel_requested:
                 jobs.create(session, JobKind.TRAIN, {}, {}, parent_id, seconds=60)
             jobs.succeed(session, part.id, token, {}, {})
