@@ -1,8 +1,9 @@
 """Jobs that are carried by their parts.
 
-No worker runs such a job: it is running while one of its parts is not over, and whatever ends a part brings
-it up to date in the same transaction. A campaign's parts are trainings, and rounds that choose what is trained
-next: what ends a training orders a round, and the campaign is over when a round has added nothing.
+No worker runs such a job: it is running while one of its parts is not over, and whatever ends a part
+brings it up to date in the same transaction. A campaign's parts are trainings, and rounds that choose what
+is trained next: what ends a training orders a round, and the campaign is over when a round has added
+nothing.
 """
 
 from collections.abc import Mapping, Sequence
