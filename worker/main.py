@@ -200,7 +200,7 @@ def main() -> None:
         "--without-heartbeat",
     ]
     try:
-        celery.worker_main(["worker", *options])
+        celery.worker_main(["--quiet", "worker", *options])
     finally:
         worker.leave()
     sys.exit(0)

@@ -53,6 +53,8 @@ def celery_app(broker_url: str) -> Celery:
         task_ignore_result=True,
         task_acks_late=False,
         worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,  # the log is `app.logs`'s
+        worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         task_publish_retry_policy={"max_retries": 1, "interval_start": 0.1},

@@ -1,5 +1,6 @@
 """Real worker processes on both kinds of deployment: killed, stopped, and with a broker that forgets."""
 
+import json
 import os
 import signal
 import subprocess
@@ -53,6 +54,7 @@ def start_worker(settings: Settings, tmp_path: Path) -> Iterator[Callable[[], su
     """Starts worker processes; whatever still lives at the end is killed."""
     names = [*FAST_LEASES, "home", "database_url", "broker_url", "artifacts_url", "data_root"]
     environment = {f"VGAE_NAS_{name.upper()}": str(getattr(settings, name)) for name in names}
+    environment["VGAE_NAS_LOG_FORMAT"] = "json"
     started: list[subprocess.Popen[bytes]] = []
 
     def start() -> subprocess.Popen[bytes]:
@@ -157,7 +159,7 @@ def test_a_message_delivered_often_to_several_workers_runs_the_job_once(
 
 
 def test_a_stopped_worker_gives_its_job_back_and_another_goes_on(
-    service: Service, digits: str, start_worker: Callable[[], subprocess.Popen[bytes]]
+    service: Service, digits: str, start_worker: Callable[[], subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
     job_id = search(service, digits, SLOW)
     first = start_worker()
@@ -168,6 +170,11 @@ def test_a_stopped_worker_gives_its_job_back_and_another_goes_on(
     start_worker()
     assert wait_for(service, job_id, succeeded)["attempt"] == 1
     assert epochs(service, job_id) == list(range(1, 9))
+    log = (tmp_path / "worker-1.log").read_text().splitlines()
+    told = [json.loads(line) for line in log if line.startswith("{")]
+    ours = [line["event"] for line in told if line.get("job_id") == job_id]
+    assert any("starts" in event for event in ours)
+    assert any("ends" in event for event in ours)
 
 
 COMMAND = str(Path(sys.executable).parent / "vgae-nas")
