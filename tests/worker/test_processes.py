@@ -165,10 +165,12 @@ def test_a_stopped_worker_gives_its_job_back_and_another_goes_on(
     first = start_worker()
     wait_for(service, job_id, lambda job: job["progress"] >= 2 / 8)
     first.send_signal(signal.SIGTERM)
-    assert first.wait(timeout=20) == 0
+    assert first.wait(timeout=PATIENCE_SECONDS) == 0
     assert service.get(f"/v1/jobs/{job_id}")["status"] == "queued"
-    start_worker()
+    second = start_worker()
     assert wait_for(service, job_id, succeeded)["attempt"] == 1
+    second.send_signal(signal.SIGTERM)
+    assert second.wait(timeout=PATIENCE_SECONDS) == 0  # and has written the last line of its log
     assert epochs(service, job_id) == list(range(1, 9))
     log = (tmp_path / "worker-1.log").read_text().splitlines()
     told = [json.loads(line) for line in log if line.startswith("{")]
