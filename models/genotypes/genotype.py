@@ -334,7 +334,9 @@ def _read_edge(pair: Any, field: str, node: int, space: SearchSpace) -> Edge:
     names = [space.operations[i] for i in space.choices]
     if operation not in names:
         raise GenotypeError(field, f"unknown operation {operation!r}; must be one of {', '.join(names)}")
-    if isinstance(predecessor, bool) or not isinstance(predecessor, int) or not 0 <= predecessor < node:
+    if isinstance(predecessor, bool) or not isinstance(predecessor, int):
+        raise GenotypeError(field, f"predecessor must be an integer (got {predecessor!r})")
+    if not 0 <= predecessor < node:
         raise GenotypeError(
             field, f"predecessor {predecessor!r} is out of range; node {node} takes 0 to {node - 1}"
         )

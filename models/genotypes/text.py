@@ -5,17 +5,16 @@
 a digit for each edge.
 """
 
-import ast
 import re
 from typing import Any
 
 from models.genotypes.genotype import Genotype, GenotypeError, from_dict
+from models.genotypes.pasted import FORM, fields_of
 from models.genotypes.search_space import SearchSpace
 
 MAX_TEXT = 10_000
 """Characters that are read; a real text has about 500."""
 
-_DARTS = "Genotype(normal=[…], …)"
 _NATS_BENCH = "|operation~node|+|operation~node|operation~node|+…"
 
 
@@ -38,7 +37,7 @@ def from_text(text: str, space: SearchSpace) -> Genotype:
     """A genotype from its text form, read as syntax and never evaluated.
 
     Args:
-        text: at most `MAX_TEXT` characters. A leading `NAME =` is allowed before the form of DARTS.
+        text: at most `MAX_TEXT` characters; the form of DARTS may be pasted as `pasted` has it.
         space: the search space that it must be legal in.
 
     Raises:
@@ -48,12 +47,12 @@ def from_text(text: str, space: SearchSpace) -> Genotype:
         raise GenotypeError("text", f"has {len(text)} characters; at most {MAX_TEXT} are read")
     text = text.strip()
     if (space.text == "darts") == (text.startswith("|") or text.isdigit()):
-        form = _DARTS if space.text == "darts" else f"{_NATS_BENCH}, or {len(space.edges)} digits"
+        form = FORM if space.text == "darts" else f"{_NATS_BENCH}, or {len(space.edges)} digits"
         raise GenotypeError(
             "text", f"is of another search space; genotypes of the space {space.name!r} are written {form}"
         )
     if space.text == "darts":
-        return from_dict(_darts_fields(text), space)
+        return from_dict(fields_of(text), space)
     edges = _from_digits(text, space) if text.isdigit() else _from_nodes(text, space)
     return from_dict({space.cells[0]: edges}, space)
 
@@ -92,36 +91,3 @@ def _from_nodes(text: str, space: SearchSpace) -> list[list[Any]]:
             raise GenotypeError("text", f"has {len(into)} edges into node {node}; there must be {expected}")
         edges += [[operation, int(predecessor)] for operation, predecessor in into]
     return edges
-
-
-def _darts_fields(text: str) -> dict[str, Any]:
-    """The fields of a call `Genotype(…)`."""
-    try:
-        statements = ast.parse(text).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise GenotypeError("text", f"is not of the form {_DARTS}: {error}") from None
-    statement = statements[0] if len(statements) == 1 else None
-    call = statement.value if isinstance(statement, ast.Expr | ast.Assign) else None
-    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id != "Genotype":
-        raise GenotypeError("text", f"must be one call of the form {_DARTS}")
-    if call.args:
-        raise GenotypeError("text", "fields must be named, as in normal=[…]")
-    fields: dict[str, Any] = {}
-    for keyword in call.keywords:
-        name = keyword.arg or "**"
-        if name in fields:
-            raise GenotypeError(name, "is given twice")
-        fields[name] = _literal(keyword.value, name)
-    return fields
-
-
-def _literal(node: ast.expr, field: str) -> Any:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
-        bounds = [_literal(argument, field) for argument in node.args]
-        if len(bounds) == 2 and all(type(b) is int and 0 <= b <= 100 for b in bounds) and not node.keywords:
-            return list(range(*bounds))
-        raise GenotypeError(field, "must be a list or range(first, end) with numbers from 0 to 100")
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        raise GenotypeError(field, "must be written out with plain lists, strings and numbers") from None
