@@ -8,7 +8,8 @@ COPY app app
 COPY worker worker
 COPY models models
 COPY migrations migrations
-RUN pip install --no-cache-dir --no-deps --no-build-isolation . \
+COPY client client
+RUN pip install --no-cache-dir --no-deps --no-build-isolation . ./client \
     && useradd --create-home service && mkdir /data && chown service /data
 USER service
 ENV VGAE_NAS_HOME=/data VGAE_NAS_HOST=0.0.0.0

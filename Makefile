@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 WORKERS ?= 2
 
-.PHONY: demo test serve lint audit lock faults fuzz hostile bench-api bench-store bench-search bench-latent bench-quality bench-ablation bench-generate bench-train bench-start bench-streams bench-threads bench-upload bench-sizes bench-export bench-spaces bench-transfer bench-predict bench-scores bench-loop bench-latency ready-space ready-profiles clean
+.PHONY: demo test test-long serve lint audit lock faults fuzz hostile newcomer bench-api bench-store bench-search bench-latent bench-quality bench-ablation bench-generate bench-train bench-start bench-streams bench-threads bench-upload bench-sizes bench-export bench-spaces bench-transfer bench-predict bench-scores bench-loop bench-latency ready-space ready-profiles clean
 
 # benchmarks read data sets and tables from a folder beside the repository unless told otherwise
 bench-%: export VGAE_NAS_DATA_ROOT := $(or $(VGAE_NAS_DATA_ROOT),$(wildcard ../shared/data),data)
@@ -15,6 +15,10 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
+# the variants of tests whose like `make test` runs
+test-long: $(INSTALLED)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long
+
 serve: $(INSTALLED)
 	$(BIN)/vgae-nas migrate
 	$(BIN)/vgae-nas serve
@@ -24,7 +28,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/bandit -q -c pyproject.toml -r app worker models
+	$(BIN)/bandit -q -c pyproject.toml -r app worker models client
 
 # known faults of the locked packages; needs the network
 audit: $(INSTALLED)
@@ -49,6 +53,11 @@ bench-generate: $(INSTALLED)
 
 bench-train: $(INSTALLED)
 	$(BIN)/python -m bench.train
+
+# what the README says, with a folder of 2,000 images
+newcomer: export VGAE_NAS_DATA_ROOT := $(or $(VGAE_NAS_DATA_ROOT),$(wildcard ../shared/data),data)
+newcomer: $(INSTALLED)
+	$(BIN)/python -m bench.newcomer
 
 bench-start: $(INSTALLED)
 	$(BIN)/python -m bench.start
@@ -117,8 +126,8 @@ lock:
 clean:
 	rm -rf .venv build demo
 
-$(INSTALLED): requirements-dev.txt pyproject.toml
+$(INSTALLED): requirements-dev.txt pyproject.toml client/pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable . --editable client
 	touch $@

@@ -1,21 +1,28 @@
-"""The `vgae-nas` command."""
+"""The commands of the service itself; `vgae-nas` has them beside those of the client."""
 
 import os
 import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.orm import Session
+
     from app.database import Database
 
 # the rest is imported where it is used: `--help` must not wait for what it does not need
 
-cli = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Neural architectures at zero search hours."
-)
+cli = typer.Typer(no_args_is_help=True, help="Runs the service.")
+
+
+keys = typer.Typer(no_args_is_help=True, help="Makes, lists and revokes keys of this service.")
+cli.add_typer(keys, name="keys")
 
 
 @cli.command()
@@ -27,6 +34,26 @@ def migrate() -> None:
     from app.settings import get_settings
 
     command.upgrade(alembic_config(get_settings().database_url), "head")
+
+
+@cli.command()
+def up(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Workers beside the API.")] = None,
+) -> None:
+    """Makes everything ready and starts it: schema, published genotypes, API and workers."""
+    from app.genotypes import service as genotypes
+    from app.settings import get_settings
+
+    os.environ.setdefault("VGAE_NAS_LOG_LEVEL", "WARNING")
+    migrate()
+    with _sessions() as session:
+        genotypes.register_published(session)
+    settings = get_settings()
+    address = f"http://{host or settings.host}:{port or settings.port}"
+    typer.echo(f"VGAE-NAS is at {address}, its documents at {address}/docs; Ctrl-C stops it")
+    serve(host, port, workers)
 
 
 @cli.command()
@@ -42,12 +69,14 @@ def serve(
     api_workers: Annotated[int, typer.Option(min=1, help="Processes that answer requests.")] = 1,
 ) -> None:
     """Starts the API and its workers, and stops all together."""
+    import logging
     import tempfile
 
     import uvicorn
 
     from app import logs
     from app.database import Database, SchemaError
+    from app.keys.service import UnguardedError, require_guard
     from app.metrics import FOLDER
     from app.settings import get_settings
     from app.supervisor import Supervisor, default_workers, raise_file_limit
@@ -55,16 +84,19 @@ def serve(
     if host is not None:
         os.environ["VGAE_NAS_HOST"] = host  # for the processes too
     settings = get_settings()
-    logs.configure(settings.log_format)
+    logs.configure(settings.log_format, settings.log_level)
     raise_file_limit()
     database = Database(settings.database_url, settings.answer_seconds)
     try:
         database.require_head()
-    except SchemaError as error:
+        guarded = require_guard(database, settings)
+    except (SchemaError, UnguardedError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
     finally:
         database.close()
+    if not guarded:
+        logging.getLogger(__name__).warning("open: whoever reaches %s needs no key", settings.host)
     # uvicorn raises the signal again when it is done; the default would end us before the workers
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with (
@@ -305,6 +337,71 @@ def _measure_here(device: str, files: dict[str, bytes], threads: int, url: str |
     return f"the table of {device!r} is kept{told}"
 
 
-def main() -> None:
-    """The entry point of the `vgae-nas` script."""
-    cli()
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Option(help="Of its holder.")],
+    scope: Annotated[str, typer.Option(help="read, write or admin.")] = "write",
+    rate: Annotated[str | None, typer.Option(help="Requests, as 600/minute.")] = None,
+    quota: Annotated[str | None, typer.Option(help="Requests that start jobs, as 100/day.")] = None,
+) -> None:
+    """Makes a key and prints it, this once. From then on every request needs a key."""
+    from pydantic import ValidationError
+
+    from app.keys import service
+    from app.keys.schemas import KeyIn
+    from app.problems import Problem, from_validation
+
+    with _sessions() as session:
+        try:
+            request = KeyIn.model_validate({"name": name, "scope": scope, "rate": rate, "quota": quota})
+            _, text = service.create(session, request)
+        except ValidationError as error:
+            raise typer.BadParameter(from_validation(error.errors()).detail) from None
+        except Problem as error:
+            raise typer.BadParameter(error.detail) from None
+    typer.echo(text)
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """Tells every key, what it is for, and when it was last used."""
+    from app.keys import service
+
+    with _sessions() as session:
+        for key in session.scalars(service.listing()):
+            used = "never used" if key.last_used_at is None else f"used {key.last_used_at:%Y-%m-%d %H:%M} UTC"
+            state = "revoked" if key.revoked_at else used
+            typer.echo(f"{key.name}\t{key.scope.value}\t{state}")
+
+
+@keys.command("revoke")
+def revoke_key(name: Annotated[str, typer.Argument(help="Its name or id.")]) -> None:
+    """Makes a key open nothing any more."""
+    from app.keys import service
+    from app.problems import NotFound
+
+    with _sessions() as session:
+        try:
+            service.revoke(session, name)
+        except NotFound as error:
+            raise typer.BadParameter(error.detail) from None
+    typer.echo(f"{name} opens nothing any more")
+
+
+@contextmanager
+def _sessions() -> "Iterator[Session]":
+    """A session of the service's database, which must be at head."""
+    from app import tables as tables  # so that the metadata knows every table
+    from app.database import Database, SchemaError
+    from app.settings import get_settings
+
+    database = Database(get_settings().database_url)
+    try:
+        database.require_head()
+        with database.session() as session:
+            yield session
+    except SchemaError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    finally:
+        database.close()

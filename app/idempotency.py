@@ -78,6 +78,9 @@ class IdempotencyMiddleware:
             await response(problem)(scope, receive, send)
 
     async def _once(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if not 0 < len(key) <= MAX_KEY:
+            raise InvalidRequest.of("Idempotency-Key", f"must have 1 to {MAX_KEY} characters")
+        key = f"{scope.get('caller', '')} {key}".lstrip()  # it belongs to whoever sent it
         asked = Asked(scope, receive)
         if not asked.is_large:
             await asked.read_on()
@@ -131,10 +134,7 @@ class IdempotencyMiddleware:
 
         Raises:
             Busy: another one works on it.
-            InvalidRequest: the key is too long.
         """
-        if not 0 < len(key) <= MAX_KEY:
-            raise InvalidRequest.of("Idempotency-Key", f"must have 1 to {MAX_KEY} characters")
         until = now() + timedelta(seconds=LEASE_SECONDS)
         with self.database.session() as session:
             session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now() - KEPT))
@@ -175,7 +175,8 @@ class IdempotencyMiddleware:
             row = session.get(IdempotencyKey, key)
             if row is None:
                 return
-            if answer.status is None or answer.status >= 500 or not asked.is_whole:
+            secret = answer.headers.get("cache-control") == "no-store"
+            if answer.status is None or answer.status >= 500 or not asked.is_whole or secret:
                 session.delete(row)
             else:
                 row.fingerprint, row.status, row.headers = asked.digest(), answer.status, answer.headers

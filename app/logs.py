@@ -11,11 +11,12 @@ from typing import Literal
 import structlog
 
 LogFormat = Literal["text", "json"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 _REQUEST = "request_id"
 
 
-def configure(form: LogFormat) -> None:
+def configure(form: LogFormat, level: LogLevel = "INFO") -> None:
     """Sends the log of this process, that of libraries too, to standard error."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -35,7 +36,7 @@ def configure(form: LogFormat) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # tells of itself whenever a schema is looked at
 
 

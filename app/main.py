@@ -29,10 +29,15 @@ from app.jobs.endpoints import router as jobs
 from app.jobs.following import Following
 from app.jobs.queue import Sender
 from app.jobs.tables import JobKind, JobStatus
+from app.keys import service as keys
+from app.keys.endpoints import router as keys_router
+from app.keys.guard import Guard, KeyMiddleware
 from app.latent_spaces.endpoints import router as latent_spaces
 from app.limits import BodyLimitMiddleware
 from app.metrics import Store, exposition
 from app.problems import Unavailable
+from app.proposals.endpoints import router as proposals
+from app.recipes.endpoints import router as recipes
 from app.requests import HostMiddleware, RequestMiddleware
 from app.searches.endpoints import router as searches
 from app.settings import Settings, get_settings
@@ -47,10 +52,13 @@ ROUTERS = (
     searches,
     latent_spaces,
     generation,
+    proposals,
     trainings,
     experiments,
     campaigns,
     devices,
+    recipes,
+    keys_router,
 )
 
 DESCRIPTION = """Neural architectures for a new data set at zero search hours.
@@ -91,6 +99,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         database.require_head()
+        keys.require_guard(database, settings)
         yield
         sender.close()
         database.close()
@@ -116,6 +125,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         max_body_bytes=settings.max_body_bytes,
         max_upload_bytes=settings.max_upload_bytes,
     )
+    app.add_middleware(KeyMiddleware, guard=Guard(database, settings))
     app.add_middleware(HostMiddleware, allowed=settings.allowed_hosts)
     app.add_middleware(RequestMiddleware)
     return app

@@ -15,6 +15,12 @@ ACCEPTED = {
     "Retry-After": RETRY_AFTER,
 }
 
+BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A key of this service, `nas_…`, once it has any; `vgae-nas keys create` makes them.",
+}
+
 IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -42,6 +48,8 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
     components = document.setdefault("components", {})
     components.setdefault("schemas", {}).update(problems["$defs"])
     components["parameters"] = {"IdempotencyKey": IDEMPOTENCY_KEY}
+    components["securitySchemes"] = {"key": BEARER}
+    document["security"] = [{}, {"key": []}]  # none where the service is open
     for method, operation in _operations(document):
         if method == "post":
             key = {"$ref": "#/components/parameters/IdempotencyKey"}

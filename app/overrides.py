@@ -1,9 +1,9 @@
 """Named recipes with overrides, as requests give them."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -41,6 +41,42 @@ def resolve(recipes: Mapping[str, R], name: str, overrides: Mapping[str, Any], f
         return resolved
     except ValidationError as error:
         raise from_validation(error.errors(), prefix="overrides") from None
+
+
+class Asked(Protocol):
+    """What requests say of a recipe."""
+
+    recipe: str | None
+    overrides: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Choice(Generic[R]):
+    """The recipe of a request: the one that it names, or the default.
+
+    Args:
+        name: of the recipe.
+        recipe: with the overrides.
+        warnings: a sentence that names it, where the request does not.
+    """
+
+    name: str
+    recipe: R
+    warnings: list[str]
+
+
+def choose(recipes: Mapping[str, R], asked: Asked, has_gpu: bool) -> Choice[R]:
+    """The recipe that a request names, or `paper-small` where a worker has a GPU, else `quick`.
+
+    Raises:
+        InvalidRequest: as `resolve`.
+    """
+    if asked.recipe is not None:
+        return Choice(asked.recipe, resolve(recipes, asked.recipe, asked.overrides), [])
+    name = "paper-small" if has_gpu else "quick"
+    why = "a worker has a GPU" if has_gpu else "no worker has a GPU"
+    told = f"recipe {name!r} was taken, as the request names none and {why}"
+    return Choice(name, resolve(recipes, name, asked.overrides), [told])
 
 
 @cache

@@ -78,6 +78,23 @@ class InvalidRequest(Problem):
         """Makes the problem of a single field."""
         return cls(f"{field}: {detail}", [(field, detail)])
 
+    def within(self, place: str) -> "InvalidRequest":
+        """The same problem of a part of a request."""
+        errors = [(f"{place}.{error.field}", error.detail) for error in self.errors]
+        return InvalidRequest(f"{place}: {self.detail}", errors)
+
+
+class Unauthorized(Problem):
+    """The request needs a key, and has none that opens."""
+
+    status, name, title = 401, "unauthorized", "Unauthorized"
+
+
+class Forbidden(Problem):
+    """The key of the request does not open this."""
+
+    status, name, title = 403, "forbidden", "Forbidden"
+
 
 class NotFound(Problem):
     """There is nothing under this id or path."""
@@ -113,6 +130,21 @@ class UnsupportedMediaType(Problem):
     """The body is of a type that this path does not read."""
 
     status, name, title = 415, "unsupported-media-type", "Unsupported media type"
+
+
+class TooManyRequests(Problem):
+    """The key of the request has nothing left for now.
+
+    Args:
+        detail: what it may do.
+        seconds: after which it has something again.
+    """
+
+    status, name, title = 429, "too-many-requests", "Too many requests"
+
+    def __init__(self, detail: str, seconds: int = 1) -> None:
+        super().__init__(f"{detail}; try again in {seconds} s")
+        self.seconds = seconds
 
 
 class UnknownHost(Problem):
@@ -159,6 +191,10 @@ def response(problem: Problem, **others: str) -> JSONResponse:
     headers = {}
     if isinstance(problem, Unavailable):
         headers["Retry-After"] = str(RETRY_SECONDS)
+    if isinstance(problem, TooManyRequests):
+        headers["Retry-After"] = str(problem.seconds)
+    if isinstance(problem, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
     if isinstance(problem, RequestTimeout):
         headers["Connection"] = "close"
     return JSONResponse(

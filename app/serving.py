@@ -131,7 +131,8 @@ class Protocol(HttpToolsProtocol):
 def opening() -> Opening:
     """The application of one server process, as uvicorn makes it."""
     wait_passively()
-    logs.configure(get_settings().log_format)
+    settings = get_settings()
+    logs.configure(settings.log_format, settings.log_level)
     return Opening(_load)
 
 

@@ -4,10 +4,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
+from limits import parse
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.logs import LogFormat
+from app.logs import LogFormat, LogLevel
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -29,6 +30,12 @@ class Settings(BaseSettings):
     data_root: Path = Field(Path("data"), description="Folder in which torchvision's data sets lie.")
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
+    open: bool = Field(
+        False, description="Asks nobody for a key, on any address; where something else guards the service."
+    )
+    rate: str = Field(
+        "", description="Requests that a key may send, as `600/minute`, if it has no rate of its own."
+    )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Names under which requests are answered beside those of this machine, as "
@@ -36,6 +43,7 @@ class Settings(BaseSettings):
     )
     port: int = Field(8000, ge=0, le=65535)
     log_format: LogFormat = Field("text", description="`json` for programs that collect logs.")
+    log_level: LogLevel = Field("INFO", description="Of lines in the log, the least.")
     max_connections: int = Field(4_000, gt=0, description="Open connections to one API process.")
     max_body_bytes: int = Field(4 << 20, gt=0, description="Of a request, uploads excepted.")
     max_upload_bytes: int = Field(4 << 30, gt=0, description="Of an uploaded archive.")
@@ -83,6 +91,13 @@ class Settings(BaseSettings):
             if isinstance(value, str)
             else value
         )
+
+    @field_validator("rate")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        if value:
+            parse(value)
+        return value
 
     @model_validator(mode="after")
     def _embedded_default(self) -> "Settings":

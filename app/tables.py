@@ -13,7 +13,9 @@ from app.experiments import tables as experiments
 from app.exports import tables as exports
 from app.genotypes import tables as genotypes
 from app.jobs import tables as jobs
+from app.keys import tables as keys
 from app.latent_spaces import tables as latent_spaces
+from app.proposals import tables as proposals
 from app.searches import tables as searches
 from app.trainings import tables as trainings
 
@@ -27,7 +29,9 @@ MODULES = (
     genotypes,
     idempotency,
     jobs,
+    keys,
     latent_spaces,
+    proposals,
     searches,
     trainings,
 )

@@ -20,6 +20,7 @@ import torch
 from alembic import command
 from fastapi.testclient import TestClient
 from hypothesis import settings as hypothesis_settings
+from psycopg.types.json import Json
 from sqlalchemy.engine import make_url
 
 from app.artifacts import Artifacts
@@ -42,6 +43,9 @@ hypothesis_settings.load_profile("repository")
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """For tests that take long and whose outcome no database can change."""
+
+LONG = pytest.mark.long
+"""For variants of tests that `make test-long` runs, since their like is run each time."""
 
 
 def pytest_configure() -> None:
@@ -101,13 +105,72 @@ def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
     return f"sqlite:///{path}"
 
 
+class Emptied:
+    """A PostgreSQL database that every test of a process gets as the migrations left it.
+
+    Making one for each test takes longer than most tests do.
+    """
+
+    def __init__(self, template: str) -> None:
+        self.template, self.name = template, f"vgae_nas_test_{uuid4().hex[:12]}"
+        self.url = make_url(POSTGRES_URL).set(database=self.name)
+        execute_on_postgres(f"CREATE DATABASE {self.name} TEMPLATE {self.template}")
+        with self._connect() as connection:
+            self.tables = self._tables(connection)
+            self.rows = {
+                table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in self.tables
+            }
+
+    def empty(self) -> None:
+        """Puts the rows of the migrations in the place of all others."""
+        execute_on_postgres(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self.name}'"
+        )
+        with self._connect() as connection:
+            if self._tables(connection) == self.tables:
+                connection.execute("SET session_replication_role = replica")  # references in any order
+                for table, rows in self.rows.items():
+                    connection.execute(f"DELETE FROM {table}")
+                    for row in rows:
+                        values = [Json(value) if isinstance(value, dict | list) else value for value in row]
+                        places = ", ".join(["%s"] * len(row))
+                        connection.execute(f"INSERT INTO {table} VALUES ({places})", values)
+                return
+        self.drop()  # the test has changed its schema
+        execute_on_postgres(f"CREATE DATABASE {self.name} TEMPLATE {self.template}")
+
+    def drop(self) -> None:
+        """Removes it."""
+        execute_on_postgres(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        url = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        return psycopg.connect(url)
+
+    @staticmethod
+    def _tables(connection: psycopg.Connection[Any]) -> dict[str, list[str]]:
+        """The columns of each table, in their order."""
+        found: dict[str, list[str]] = {}
+        columns = "SELECT table_name, column_name FROM information_schema.columns"
+        order = "WHERE table_schema = 'public' ORDER BY table_name, ordinal_position"
+        for table, column in connection.execute(f"{columns} {order}"):
+            found.setdefault(table, []).append(column)
+        return found
+
+
+@pytest.fixture(scope="session")
+def emptied(postgres_template: str) -> Iterator[Emptied]:
+    """The database of this process."""
+    database = Emptied(postgres_template)
+    yield database
+    database.drop()
+
+
 @pytest.fixture
-def postgres_url(postgres_template: str) -> Iterator[str]:
+def postgres_url(emptied: Emptied) -> Iterator[str]:
     """A PostgreSQL database of the test's own, at head."""
-    name = f"vgae_nas_test_{uuid4().hex[:12]}"
-    execute_on_postgres(f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
-    yield make_url(POSTGRES_URL).set(database=name).render_as_string(hide_password=False)
-    execute_on_postgres(f"DROP DATABASE {name} WITH (FORCE)")
+    yield emptied.url.render_as_string(hide_password=False)
+    emptied.empty()
 
 
 @pytest.fixture

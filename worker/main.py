@@ -180,7 +180,7 @@ def build(settings: Settings) -> tuple[Worker, Celery]:
 def main() -> None:
     """Runs until a signal; SIGTERM puts the job in hand back to the queue first."""
     settings = get_settings()
-    logs.configure(settings.log_format)
+    logs.configure(settings.log_format, settings.log_level)
     memory.keep_freed()
     if settings.metrics_port:
         start_http_server(settings.metrics_port)
@@ -194,7 +194,7 @@ def main() -> None:
     options = [
         "--pool=solo",
         f"--queues={','.join(queue.name(kind) for kind in worker.kinds)}",
-        "--loglevel=INFO",
+        f"--loglevel={settings.log_level}",
         "--without-gossip",
         "--without-mingle",
         "--without-heartbeat",

@@ -5,15 +5,17 @@ from typing import Literal
 from fastapi import APIRouter, Response
 from sqlalchemy.orm import Session
 
+from app import naming
 from app.campaigns import report, service
 from app.campaigns.schemas import CampaignIn, CampaignOut, CampaignTableOut
 from app.campaigns.tables import Campaign
 from app.campaigns.trials import of_campaign
-from app.dependencies import ArtifactsIn, DatabaseIn, Reading, SettingsIn
+from app.dependencies import ArtifactsIn, DatabaseIn, Reading, SettingsIn, Writing
 from app.drawing import MEDIA_TYPES, RESPONSES, Form
 from app.jobs.schemas import JobOut
 from app.jobs.starter import StarterIn
 from app.jobs.tables import Job
+from app.naming import Relabel, TagFilter
 from app.pages import Cursor, Limit, Page, paginate
 from app.routes import Route
 
@@ -40,9 +42,11 @@ def create_campaign(
 
 
 @router.get("")
-def list_campaigns(session: Reading, cursor: Cursor = None, limit: Limit = 50) -> Page[CampaignOut]:
+def list_campaigns(
+    session: Reading, tag: TagFilter = None, cursor: Cursor = None, limit: Limit = 50
+) -> Page[CampaignOut]:
     """Campaigns, newest first."""
-    rows, following = paginate(session, service.listing(), None, Campaign.id, cursor, limit)
+    rows, following = paginate(session, service.listing(tag), None, Campaign.id, cursor, limit)
     return Page(items=[_shown(session, campaign, job) for campaign, job in rows], next_cursor=following)
 
 
@@ -50,6 +54,20 @@ def list_campaigns(session: Reading, cursor: Cursor = None, limit: Limit = 50) -
 def get_campaign(session: Reading, campaign_id: str) -> CampaignOut:
     """One campaign: what it may use, what it began with, and the best so far."""
     return _shown(session, *service.get(session, campaign_id))
+
+
+@router.patch("/{campaign_id}")
+def relabel_campaign(session: Writing, campaign_id: str, body: Relabel) -> CampaignOut:
+    """Changes name, note and tags."""
+    row, _ = service.get(session, campaign_id)
+    naming.relabel(session, row, body)
+    return _shown(session, *service.get(session, campaign_id))
+
+
+@router.delete("/{campaign_id}", status_code=204)
+def delete_campaign(session: Writing, campaign_id: str) -> None:
+    """Removes a campaign that is over; its trainings stay, each on its own."""
+    service.delete(session, campaign_id)
 
 
 @router.get(

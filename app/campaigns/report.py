@@ -153,6 +153,8 @@ def _why(campaign: Campaign, trial: CampaignTrial) -> str:
     if trial.epochs != campaign.epochs[0]:
         return f"among the best of those with {_counted(_before(campaign, trial), 'epoch')}"
     source = trial.genotype.source
+    if source.get("campaign_id") != campaign.id:
+        return "proposed"
     place = "drawn anywhere in the space"
     if source["kind"] == "near":
         points: list[dict[str, Any]] = source.get("points", [])

@@ -25,6 +25,7 @@ from app.jobs import parents, workers
 from app.jobs import service as jobs
 from app.jobs.tables import Job
 from app.latent_spaces.opened import OpenSpace, open_space
+from app.proposals import service as proposals
 from app.settings import Settings
 from app.trainings import service as trainings
 from models.generation.campaign import Choice, Source, propose
@@ -93,6 +94,7 @@ class Round:
         constraints: that they keep; `None` for none.
         trials: all trainings so far.
         known: what is known elsewhere, in the form of `genotype.to_tensor`, with accuracies in percent.
+        proposed: what is tried first.
     """
 
     def __init__(
@@ -103,12 +105,15 @@ class Round:
         constraints: Constraints | None,
         trials: Sequence[CampaignTrial],
         known: tuple[Tensor, Figures] | None,
+        proposed: Sequence[Genotype] = (),
     ) -> None:
         self.campaign, self.dataset, self.space = campaign, dataset, space
         self.constraints, self.trials, self.known = constraints, trials, known
         self.recipe = TrainRecipe(**campaign.settings)
-        self.sources = {trial.genotype.id: trial.genotype.source for trial in trials}
-        self.forms = {trial.genotype.id: from_dict(trial.genotype.genotype, space.space) for trial in trials}
+        self.proposed = [row.id for row in proposed]
+        rows = {row.id: row for row in (*proposed, *(trial.genotype for trial in trials))}
+        self.sources = {row.id: row.source for row in rows.values()}
+        self.forms = {row.id: from_dict(row.genotype, space.space) for row in rows.values()}
         self.costs = self._costs()
         self.arms = [self._arm(name) for name in campaign.arms]
         self.planned = Planned(seen(trials))
@@ -199,7 +204,11 @@ class Round:
         arm.trials.append(Trial(genotype_id, rung))
 
     def _begin(self, arm: Arm) -> str | None:
-        """A new genotype for an arm, to be stored; `None` where there is none."""
+        """What was proposed, or a new genotype to be stored, for an arm; `None` where there is none."""
+        tried = _names(arm.trials)
+        untried = [name for name in self.proposed if name not in tried]
+        if untried and arm.name == service.OURS:
+            return untried[0]
         generator = torch.Generator().manual_seed(self.campaign.seed * 1_009 + len(arm.trials))
         found = self._random(arm, generator) if arm.name == service.RANDOM else self._best(arm, generator)
         if found is None:
@@ -291,9 +300,12 @@ def plan(database: Database, campaign_id: str, settings: Settings, artifacts: Ar
         shape = limits.network_shape(session, asked, space.space, campaign.dataset_id, "dataset_id")
         tables = limits.device_tables(session, asked, space.space, shape)
         trials, known = of_campaign(session, campaign), _known(session, campaign, space)
+        proposed = []
+        if campaign.proposal_id is not None:
+            proposed = proposals.architectures(session, campaign.proposal_id)
         living = len(workers.living(session, settings))
     constraints = limits.constraints(asked, shape, space.space, tables)
-    return Round(campaign, dataset, space, constraints, trials, known).plan(max(1, living))
+    return Round(campaign, dataset, space, constraints, trials, known, proposed).plan(max(1, living))
 
 
 def store(session: Session, campaign_id: str, round_id: str, planned: Planned) -> list[Job]:

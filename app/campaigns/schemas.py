@@ -9,12 +9,11 @@ from app.experiments.verdicts import VerdictOut
 from app.generation.schemas import ConstraintsIn
 from app.jobs.schemas import Seed
 from app.jobs.tables import JobStatus
+from app.naming import Body, Labels, LabelsOut
 
 
-class BudgetIn(BaseModel):
+class BudgetIn(Body):
     """What each arm of a campaign may use: trainings, or hours."""
-
-    model_config = ConfigDict(extra="forbid")
 
     trainings: int | None = Field(
         None, ge=1, le=1_000, description="Of the recipe's whole length; a third as long counts a third."
@@ -30,11 +29,10 @@ class BudgetIn(BaseModel):
         return self
 
 
-class CampaignIn(BaseModel):
+class CampaignIn(Labels):
     """A request for the best architecture on a data set within a budget."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {"dataset_id": "ds_…", "budget": {"trainings": 20}, "recipe": "quick", "compare": "random"}
@@ -42,12 +40,20 @@ class CampaignIn(BaseModel):
         },
     )
 
-    dataset_id: str
+    dataset_id: str | None = Field(None, description="By default that of the proposal.")
+    proposal_id: str | None = Field(
+        None,
+        description="Its architectures are tried first; its data set, recipe, space and limits are defaults.",
+    )
     budget: BudgetIn
     latent_space_id: str | None = Field(
         None, description="By default the newest trained one of the darts space, else the ready space."
     )
-    recipe: str = Field("paper-small", description="`paper-small`, `paper-imagenet`, `quick` or `fine-tune`.")
+    recipe: str | None = Field(
+        None,
+        description="`quick`, `paper-small`, `paper-imagenet` or `fine-tune`; by default `paper-small` where "
+        "a worker has a GPU, else `quick`.",
+    )
     overrides: dict[str, Any] = Field({}, description="Fields of the recipe to replace.")
     rungs: int = Field(
         2,
@@ -71,6 +77,12 @@ class CampaignIn(BaseModel):
         "the nearest data set that has enough.",
     )
     seed: Seed = 2024
+
+    @model_validator(mode="after")
+    def _some_data(self) -> "CampaignIn":
+        if self.dataset_id is None and self.proposal_id is None:
+            raise ValueError("give dataset_id, or a proposal_id, which has one")
+        return self
 
 
 class SourceOut(BaseModel):
@@ -96,7 +108,7 @@ class BestOut(BaseModel):
     parameters: int | None
 
 
-class CampaignOut(BaseModel):
+class CampaignOut(LabelsOut):
     """A campaign; `status` is that of its job."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -106,6 +118,7 @@ class CampaignOut(BaseModel):
     status: JobStatus
     progress: float = Field(description="Of the budget, from 0 to 1.")
     dataset_id: str
+    proposal_id: str | None
     latent_space_id: str
     recipe: str
     settings: dict[str, Any] = Field(description="Every field of the recipe of whole trainings, as used.")

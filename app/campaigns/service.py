@@ -7,6 +7,7 @@ import torch
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from app import database, naming
 from app.artifacts import Artifacts
 from app.campaigns.schemas import BestOut, BudgetIn, CampaignIn
 from app.campaigns.tables import Campaign
@@ -18,13 +19,14 @@ from app.generation import limits, prediction
 from app.generation.prediction import Known
 from app.generation.schemas import RangeIn
 from app.genotypes import ranking
-from app.jobs import parents
+from app.jobs import parents, workers
 from app.jobs import service as jobs
 from app.jobs.tables import Job, JobKind
 from app.latent_spaces import service as latent_spaces
 from app.latent_spaces.opened import OpenSpace, open_space
+from app.overrides import choose
 from app.problems import InvalidRequest, NotFound
-from app.recipes import resolve
+from app.proposals import service as proposals
 from app.settings import Settings
 from app.trainings import service as trainings
 from models.generation.generate import generate, uniform
@@ -51,14 +53,15 @@ def start(
     Raises:
         InvalidRequest: a field of the request is at fault, or nothing keeps to its limits.
     """
-    recipe = resolve(RECIPES, request.recipe, request.overrides)
     with database.session(reads_only=True) as session:
-        dataset = datasets.get(session, request.dataset_id, "dataset_id")
+        if request.proposal_id is not None:
+            request = _of_proposal(session, request, request.proposal_id)
+        choice = choose(RECIPES, request, workers.has_gpu(session, settings))
+        recipe = choice.recipe
+        dataset = datasets.get(session, str(request.dataset_id), "dataset_id")
         trainings.require_trainable(dataset, recipe, "dataset_id")
         space, warnings = _space(session, request, artifacts)
-        shape = limits.network_shape(
-            session, request.constraints, space.space, request.dataset_id, "dataset_id"
-        )
+        shape = limits.network_shape(session, request.constraints, space.space, dataset.id, "dataset_id")
         tables = limits.device_tables(session, request.constraints, space.space, shape)
     if request.constraints is not None and request.constraints.edits != RangeIn():
         raise InvalidRequest.of("constraints.edits", "do not go with a campaign, whose starts change")
@@ -66,9 +69,9 @@ def start(
     _require_own_network(
         request, dataset.name, (dataset.channels, dataset.image_size, dataset.classes), shape
     )
-    source, doubts = _source(database, space, request, settings, artifacts)
+    source, doubts = _source(database, space, dataset.id, request, settings, artifacts)
     epochs, shortened = _rungs(recipe, request)
-    warnings += doubts + shortened
+    warnings += choice.warnings + doubts + shortened
     warnings += _doubts(recipe, dataset.train_count) + tables.doubts(request.constraints, space.space)
     campaign_id = new_id(PREFIX)
     links = {
@@ -76,14 +79,15 @@ def start(
         for name, path in (("campaign", ""), ("table", "/table"), ("picture", "/picture"))
     }
     with database.session() as session:
-        job = parents.create_parent(session, JobKind.CAMPAIGN, {"campaign_id": campaign_id}, links)
+        job = parents.create_parent(session, JobKind.CAMPAIGN, {"campaign_id": campaign_id}, links, warnings)
         session.add(
             Campaign(
                 id=campaign_id,
                 job_id=job.id,
                 dataset_id=dataset.id,
+                proposal_id=request.proposal_id,
                 latent_space_id=space.row.id,
-                recipe=request.recipe,
+                recipe=choice.name,
                 settings=asdict(recipe),
                 epochs=epochs,
                 seed=request.seed,
@@ -97,6 +101,7 @@ def start(
                 ended={},
                 warnings=warnings,
                 created_at=now(),
+                **naming.labelled(session, Campaign, request),
             )
         )
         first = parents.order_round(session, job)
@@ -116,9 +121,23 @@ def get(session: Session, campaign_id: str) -> tuple[Campaign, Job]:
     return campaign, jobs.get(session, campaign.job_id)
 
 
-def listing() -> Select[*tuple[Any, ...]]:
-    """The query for all campaigns with their jobs."""
-    return select(Campaign, Job).join(Job, Job.id == Campaign.job_id)
+def delete(session: Session, campaign_id: str) -> None:
+    """Removes a campaign that is over, with its job; its trainings stay, each on its own.
+
+    Raises:
+        NotFound: there is none.
+        Conflict: it is not over.
+    """
+    campaign, job = get(session, campaign_id)
+    database.delete(session, campaign)
+    parents.remove(session, job.id)
+    session.commit()
+
+
+def listing(tag: str | None = None) -> Select[*tuple[Any, ...]]:
+    """The query for campaigns with their jobs."""
+    query = select(Campaign, Job).join(Job, Job.id == Campaign.job_id)
+    return naming.tagged(query, Campaign.labels, tag)
 
 
 def bests(campaign: Campaign, trials: list[CampaignTrial]) -> list[BestOut]:
@@ -137,6 +156,22 @@ def bests(campaign: Campaign, trials: list[CampaignTrial]) -> list[BestOut]:
         for arm, trial in found
         if trial is not None and trial.evaluation is not None
     ]
+
+
+def _of_proposal(session: Session, request: CampaignIn, proposal_id: str) -> CampaignIn:
+    """A request with what it leaves out as in a proposal."""
+    proposal = proposals.get(session, proposal_id, "proposal_id")
+    if request.dataset_id not in (None, proposal.dataset_id):
+        raise InvalidRequest.of("proposal_id", f"is for data set {proposal.dataset_id}; leave out dataset_id")
+    of_it: dict[str, Any] = {"dataset_id": proposal.dataset_id}
+    if request.latent_space_id is None:
+        of_it["latent_space_id"] = proposal.latent_space_id
+    if request.recipe is None:
+        of_it["recipe"] = proposal.recipe
+        of_it["overrides"] = proposals.overrides(proposal) | request.overrides
+    if request.constraints is None and proposal.limits is not None:
+        of_it["constraints"] = proposals.constraints(proposal).model_copy(update={"edits": RangeIn()})
+    return request.model_copy(update=of_it)
 
 
 def _space(session: Session, request: CampaignIn, artifacts: Artifacts) -> tuple[OpenSpace, list[str]]:
@@ -172,7 +207,12 @@ def _require_own_network(
 
 
 def _source(
-    database: Database, space: OpenSpace, request: CampaignIn, settings: Settings, artifacts: Artifacts
+    database: Database,
+    space: OpenSpace,
+    own_id: str,
+    request: CampaignIn,
+    settings: Settings,
+    artifacts: Artifacts,
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """What is known elsewhere, and how it was chosen.
 
@@ -188,9 +228,9 @@ def _source(
             raise InvalidRequest.of("source_dataset_id", f"{found.name!r} tells no order: {error}") from None
     with database.session(reads_only=True) as session:
         points = ranking.datasets_with_points(session, space.space.name)
-    candidates = [request.dataset_id] if request.dataset_id in points else []
-    if set(points) - {request.dataset_id}:
-        near = neighbors(database, request.dataset_id, settings, artifacts, "dataset_id", points)
+    candidates = [own_id] if own_id in points else []
+    if set(points) - {own_id}:
+        near = neighbors(database, own_id, settings, artifacts, "dataset_id", points)
         candidates += [other.dataset.id for other in near.items if other.distance is not None]
     with database.session(reads_only=True) as session:
         for dataset_id in candidates:

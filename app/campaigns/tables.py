@@ -7,16 +7,20 @@ from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base
+from app.naming import Labelled
 
 
-class Campaign(Base):
+class Campaign(Labelled, Base):
     """The search for the best architecture on a data set within a budget; its parts are trainings."""
 
     __tablename__ = "campaigns"
 
     id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str | None] = mapped_column(index=True, unique=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
+    proposal_id: Mapped[str | None] = mapped_column(ForeignKey("proposals.id"))
+    """The proposal whose architectures it tries first; null for none."""
     latent_space_id: Mapped[str] = mapped_column(ForeignKey("latent_spaces.id"))
     recipe: Mapped[str]
     settings: Mapped[dict[str, Any]]

@@ -10,11 +10,20 @@ from starlette.datastructures import UploadFile
 from app.database import Database
 from app.datasets import pictures, service
 from app.datasets.neighbors import neighbors, order
-from app.datasets.schemas import DatasetIn, DatasetOut, DatasetUpload, ImagesOut, NeighborOut, NeighborsOut
+from app.datasets.schemas import (
+    DatasetIn,
+    DatasetOut,
+    DatasetRelabel,
+    DatasetUpload,
+    ImagesOut,
+    NeighborOut,
+    NeighborsOut,
+)
 from app.datasets.tables import Dataset
 from app.dependencies import ArtifactsIn, DatabaseIn, Reading, SettingsIn, Writing
 from app.jobs.schemas import JobOut
 from app.jobs.starter import StarterIn
+from app.naming import TagFilter
 from app.pages import Cursor, Limit, Page, paginate
 from app.problems import InvalidRequest, UnsupportedMediaType, from_validation
 from app.routes import Route
@@ -81,9 +90,11 @@ async def create_dataset(
 
 
 @router.get("")
-def list_datasets(session: Reading, cursor: Cursor = None, limit: Limit = 50) -> Page[DatasetOut]:
+def list_datasets(
+    session: Reading, tag: TagFilter = None, cursor: Cursor = None, limit: Limit = 50
+) -> Page[DatasetOut]:
     """Data sets, newest first."""
-    rows, following = paginate(session, service.listing(), None, Dataset.id, cursor, limit)
+    rows, following = paginate(session, service.listing(tag), None, Dataset.id, cursor, limit)
     return Page(items=[DatasetOut.model_validate(row) for row in rows], next_cursor=following)
 
 
@@ -140,6 +151,12 @@ def list_neighbors(
         for n in found.items
     ]
     return NeighborsOut(dataset_id=dataset_id, items=items)
+
+
+@router.patch("/{dataset_id}")
+def relabel_dataset(session: Writing, dataset_id: str, body: DatasetRelabel) -> DatasetOut:
+    """Changes note and tags, and of what was uploaded or lies in a folder also the name."""
+    return DatasetOut.model_validate(service.relabel(session, dataset_id, body))
 
 
 @router.delete("/{dataset_id}", status_code=204)

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.datasets.tables import Source
+from app.naming import Body, Note, Relabel, Tags
 from models.datasets.layout import TEST_SHARE
 
 Name = Annotated[
@@ -35,10 +36,8 @@ Licence = Annotated[
 ]
 
 
-class DatasetIn(BaseModel):
+class DatasetIn(Body):
     """A data set by name, or by a folder of the server."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: Name
     download: bool = Field(False, description="Lets torchvision fetch the images if they are not there.")
@@ -50,6 +49,8 @@ class DatasetIn(BaseModel):
     image_size: ImageSize = None
     test_share: TestShare = TEST_SHARE
     licence: Licence = None
+    note: Note | None = None
+    tags: Tags = []
 
 
 class DatasetUpload(BaseModel):
@@ -59,6 +60,14 @@ class DatasetUpload(BaseModel):
     image_size: ImageSize = None
     test_share: TestShare = TEST_SHARE
     licence: Licence = None
+    note: Note | None = None
+    tags: Tags = []
+
+
+class DatasetRelabel(Relabel):
+    """New labels of a data set, which always has a name."""
+
+    name: Name = "…"
 
 
 class FilesOut(BaseModel):
@@ -97,6 +106,8 @@ class DatasetOut(BaseModel):
     train_count: int
     test_count: int
     licence: str | None
+    note: str | None
+    tags: list[str]
     digest: str | None = Field(description="Equal for equal images in the same splits and classes.")
     account: AccountOut | None = Field(description="`null` where there are no images.")
     created_at: datetime

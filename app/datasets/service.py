@@ -9,12 +9,12 @@ from sqlalchemy import delete as sql_delete
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app import database
+from app import database, naming
 from app.artifacts import Artifacts
 from app.database import new_id, now, one_at_a_time
 from app.datasets import reading
 from app.datasets.reading import Read
-from app.datasets.schemas import DatasetIn, DatasetUpload
+from app.datasets.schemas import DatasetIn, DatasetRelabel, DatasetUpload
 from app.datasets.tables import Dataset, DatasetDistance, Source
 from app.problems import Conflict, InvalidRequest, NotFound
 from app.settings import Settings
@@ -56,9 +56,27 @@ def require_images(dataset: Dataset, field: str) -> None:
         )
 
 
-def listing() -> Select[*tuple[Any, ...]]:
-    """The query for all data sets."""
-    return select(Dataset)
+def listing(tag: str | None = None) -> Select[*tuple[Any, ...]]:
+    """The query for data sets."""
+    return naming.tagged(select(Dataset), Dataset.labels, tag)
+
+
+def relabel(session: Session, dataset_id: str, request: DatasetRelabel) -> Dataset:
+    """Changes name, note and tags; what is known by its name keeps that.
+
+    Raises:
+        NotFound: there is none.
+        InvalidRequest: the name is by which images or facts are found, or that of a known data set.
+        Conflict: the name is taken.
+    """
+    dataset = get(session, dataset_id)
+    if "name" in request.model_fields_set and request.name != dataset.name:
+        if dataset.source not in (Source.UPLOAD, Source.FOLDER):
+            raise InvalidRequest.of("name", f"stays {dataset.name!r}: its images are found by it")
+        if {dataset.name, request.name} & set(KNOWN_DATASETS):
+            raise InvalidRequest.of("name", "of a known data set stands for its images alone")
+    naming.relabel(session, dataset, request)
+    return dataset
 
 
 def register(session: Session, request: DatasetIn, settings: Settings, artifacts: Artifacts) -> Dataset:
@@ -148,22 +166,27 @@ def ensure_facts(session: Session, name: str) -> Dataset:
         existing = _by_name(session, name)  # of whoever held the lock before
     if existing is not None:
         return existing
-    facts = KNOWN_DATASETS[name]
-    dataset = Dataset(
-        id=new_id(PREFIX),
-        name=name,
-        source=Source.FACTS,
-        channels=facts.channels,
-        image_size=facts.image_size,
-        classes=facts.classes,
-        class_names=[],
-        train_count=facts.train_count,
-        test_count=facts.test_count,
-        created_at=now(),
-    )
+    dataset = facts(name)
     session.add(dataset)
     session.flush()
     return dataset
+
+
+def facts(name: str) -> Dataset:
+    """A known data set by its facts alone, not yet added to a session."""
+    known = KNOWN_DATASETS[name]
+    return Dataset(
+        id=new_id(PREFIX),
+        name=name,
+        source=Source.FACTS,
+        channels=known.channels,
+        image_size=known.image_size,
+        classes=known.classes,
+        class_names=[],
+        train_count=known.train_count,
+        test_count=known.test_count,
+        created_at=now(),
+    )
 
 
 def known(session: Session, name: str, field: str) -> Dataset:
@@ -303,6 +326,7 @@ def _save(
     dataset.train_count, dataset.test_count = images.train_count, images.test_count
     dataset.digest, dataset.account = images.digest, images.account
     dataset.licence, dataset.test_share = request.licence, request.test_share
+    dataset.note, dataset.labels = request.note, request.tags or None
     session.add(dataset)
     if existing is not None:  # its distances were those of the profile that ships
         ours = (DatasetDistance.first_id == existing.id) | (DatasetDistance.second_id == existing.id)

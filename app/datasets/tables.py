@@ -8,6 +8,7 @@ from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, OneOf
+from app.naming import Labelled
 from models.datasets.layout import TEST_SHARE
 
 
@@ -26,7 +27,7 @@ class Source(StrEnum):
     """There are no images here: only their number and size are known."""
 
 
-class Dataset(Base):
+class Dataset(Labelled, Base):
     """Labelled images with a fixed train/test split, or the facts of one whose images are elsewhere."""
 
     __tablename__ = "datasets"

@@ -2,10 +2,12 @@
 
 from fastapi import APIRouter, Response, status
 
+from app import naming
 from app.dependencies import Reading, Writing
 from app.devices import service
-from app.devices.schemas import DeviceFullOut, DeviceIn, DeviceOut
+from app.devices.schemas import DeviceFullOut, DeviceIn, DeviceOut, DeviceRelabel
 from app.devices.tables import Device
+from app.naming import TagFilter
 from app.pages import Cursor, Limit, Page, paginate
 from app.routes import Route
 
@@ -22,9 +24,11 @@ def create_device(session: Writing, body: DeviceIn, response: Response) -> Devic
 
 
 @router.get("")
-def list_devices(session: Reading, cursor: Cursor = None, limit: Limit = 50) -> Page[DeviceOut]:
+def list_devices(
+    session: Reading, tag: TagFilter = None, cursor: Cursor = None, limit: Limit = 50
+) -> Page[DeviceOut]:
     """Tables of devices, newest first."""
-    rows, following = paginate(session, service.listing(), None, Device.id, cursor, limit)
+    rows, following = paginate(session, service.listing(tag), None, Device.id, cursor, limit)
     items = [DeviceOut.model_validate(service.shown(row)) for row in rows]
     return Page(items=items, next_cursor=following)
 
@@ -33,6 +37,14 @@ def list_devices(session: Reading, cursor: Cursor = None, limit: Limit = 50) -> 
 def get_device(session: Reading, device_id: str) -> DeviceFullOut:
     """One table with all that was measured."""
     return DeviceFullOut.model_validate(service.shown(service.get(session, device_id)))
+
+
+@router.patch("/{device_id}")
+def relabel_device(session: Writing, device_id: str, body: DeviceRelabel) -> DeviceOut:
+    """Changes name, note and tags."""
+    row = service.get(session, device_id)
+    naming.relabel(session, row, body)
+    return DeviceOut.model_validate(service.shown(row))
 
 
 @router.delete("/{device_id}", status_code=204)

@@ -5,14 +5,16 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from app.naming import Body, Note, Relabel, Tags
+
 Milliseconds = Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
-class Measured(BaseModel):
+class Measured(Body):
     """A median with its 95 % interval, in milliseconds."""
 
-    model_config = ConfigDict(extra="forbid", from_attributes=True)
+    model_config = ConfigDict(from_attributes=True)
 
     ms: Milliseconds
     low: Milliseconds
@@ -44,19 +46,29 @@ class NetworkTiming(Measured):
     )
 
 
-class DeviceIn(BaseModel):
+DeviceName = Annotated[
+    str,
+    Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$", description="What requests call it."),
+]
+
+
+class DeviceIn(Body):
     """A table as `measure.py` writes it; one of the same device, space and image size takes its place."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    name: str = Field(
-        min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$", description="What requests call it."
-    )
+    name: DeviceName
     search_space: str
     image_size: Annotated[int, Field(ge=1, le=4096)]
     runtime: dict[str, str | int] = Field({}, max_length=20)
     operations: list[OperationTiming] = Field(min_length=1, max_length=20_000)
     networks: list[NetworkTiming] = Field(min_length=1, max_length=1_000)
+    note: Note | None = None
+    tags: Tags = []
+
+
+class DeviceRelabel(Relabel):
+    """New labels of a device's table, which always has a name."""
+
+    name: DeviceName = "…"
 
 
 class DeviceOut(BaseModel):
@@ -76,6 +88,8 @@ class DeviceOut(BaseModel):
     )
     spearman: float | None
     warnings: list[str]
+    note: str | None
+    tags: list[str]
     created_at: datetime
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
+from app import naming
 from app.database import new_id, now
 from app.devices.schemas import DeviceFullOut, DeviceIn
 from app.devices.tables import Device
@@ -41,6 +42,8 @@ def register(session: Session, request: DeviceIn) -> tuple[Device, bool]:
         runtime=request.runtime,
         operations=[timing.model_dump() for timing in request.operations],
         networks=[timing.model_dump() for timing in request.networks],
+        note=request.note,
+        labels=request.tags or None,
         created_at=now(),
     )
     _require_whole(of_request(request), space)
@@ -106,9 +109,9 @@ def forget(session: Session, device_id: str) -> None:
     session.commit()
 
 
-def listing() -> Select[*tuple[Any, ...]]:
-    """The query for all tables."""
-    return select(Device)
+def listing(tag: str | None = None) -> Select[*tuple[Any, ...]]:
+    """The query for tables."""
+    return naming.tagged(select(Device), Device.labels, tag)
 
 
 def find(

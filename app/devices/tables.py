@@ -7,9 +7,10 @@ from sqlalchemy import UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base
+from app.naming import Labelled
 
 
-class Device(Base):
+class Device(Labelled, Base):
     """What was measured on a device for networks of a search space, for images of one size."""
 
     __tablename__ = "devices"

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from app.dependencies import Reading
+from app.dependencies import Reading, Writing
 from app.drawing import MEDIA_TYPES, RESPONSES, Form
 from app.evaluations import picture, service
 from app.evaluations.schemas import EvaluationFull
@@ -15,6 +15,12 @@ router = APIRouter(prefix="/v1/evaluations", tags=["evaluations"], route_class=R
 def get_evaluation(session: Reading, evaluation_id: str) -> EvaluationFull:
     """One result with its scores by class."""
     return EvaluationFull.model_validate(service.get(session, evaluation_id))
+
+
+@router.delete("/{evaluation_id}", status_code=204)
+def delete_evaluation(session: Writing, evaluation_id: str) -> None:
+    """Removes a result that was reported; one that was measured here goes with its training."""
+    service.delete(session, evaluation_id)
 
 
 @router.get("/{evaluation_id}/confusion", response_class=Response, responses=RESPONSES)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.evaluations.tables import EvaluationKind
+from app.naming import Body
 
 
 def _no_fraction(value: float) -> float:
@@ -21,10 +22,8 @@ Percent = Annotated[
 ]
 
 
-class EvaluationIn(BaseModel):
+class EvaluationIn(Body):
     """A result that was measured elsewhere."""
-
-    model_config = ConfigDict(extra="forbid")
 
     dataset_id: str
     test_accuracy: Percent

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.database import new_id, now
 from app.evaluations.tables import Evaluation, EvaluationKind
-from app.problems import NotFound
+from app.problems import Conflict, NotFound
 
 PREFIX = "ev"
 
@@ -55,6 +55,21 @@ def get(session: Session, evaluation_id: str) -> Evaluation:
     if evaluation is None:
         raise NotFound(f"there is no evaluation {evaluation_id!r}")
     return evaluation
+
+
+def delete(session: Session, evaluation_id: str) -> None:
+    """Removes a result that was reported.
+
+    Raises:
+        NotFound: there is none.
+        Conflict: it was measured here, and goes with what measured it.
+    """
+    evaluation = get(session, evaluation_id)
+    if evaluation.kind is not EvaluationKind.REPORTED:
+        owner = evaluation.training_id or evaluation.genotype_id
+        raise Conflict(f"{evaluation_id} was measured here; it goes with {owner}")
+    session.delete(evaluation)
+    session.commit()
 
 
 def of_genotype(session: Session, genotype_id: str) -> Sequence[Evaluation]:

@@ -4,7 +4,8 @@ from typing import Literal
 
 from fastapi import APIRouter, Response
 
-from app.dependencies import ArtifactsIn, DatabaseIn, Reading, SettingsIn
+from app import naming
+from app.dependencies import ArtifactsIn, DatabaseIn, Reading, SettingsIn, Writing
 from app.drawing import MEDIA_TYPES, RESPONSES, Form
 from app.experiments import report, service
 from app.experiments.schemas import ExperimentIn, ExperimentOut, TableOut
@@ -12,6 +13,7 @@ from app.experiments.tables import Experiment
 from app.jobs.schemas import JobOut
 from app.jobs.starter import StarterIn
 from app.jobs.tables import Job
+from app.naming import Relabel, TagFilter
 from app.pages import Cursor, Limit, Page, paginate
 from app.routes import Route
 
@@ -37,9 +39,11 @@ def create_experiment(
 
 
 @router.get("")
-def list_experiments(session: Reading, cursor: Cursor = None, limit: Limit = 50) -> Page[ExperimentOut]:
+def list_experiments(
+    session: Reading, tag: TagFilter = None, cursor: Cursor = None, limit: Limit = 50
+) -> Page[ExperimentOut]:
     """Experiments, newest first."""
-    rows, following = paginate(session, service.listing(), None, Experiment.id, cursor, limit)
+    rows, following = paginate(session, service.listing(tag), None, Experiment.id, cursor, limit)
     return Page(items=[_shown(experiment, job) for experiment, job in rows], next_cursor=following)
 
 
@@ -47,6 +51,20 @@ def list_experiments(session: Reading, cursor: Cursor = None, limit: Limit = 50)
 def get_experiment(session: Reading, experiment_id: str) -> ExperimentOut:
     """One experiment: its arms and what they came to."""
     return _shown(*service.get(session, experiment_id))
+
+
+@router.patch("/{experiment_id}")
+def relabel_experiment(session: Writing, experiment_id: str, body: Relabel) -> ExperimentOut:
+    """Changes name, note and tags."""
+    row, _ = service.get(session, experiment_id)
+    naming.relabel(session, row, body)
+    return _shown(*service.get(session, experiment_id))
+
+
+@router.delete("/{experiment_id}", status_code=204)
+def delete_experiment(session: Writing, experiment_id: str) -> None:
+    """Removes an experiment that is over; its trainings stay, each on its own."""
+    service.delete(session, experiment_id)
 
 
 @router.get(

@@ -8,8 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.experiments.verdicts import VerdictOut
 from app.generation.schemas import BetweenIn, DrawIn, Gamma, GenerateIn, NearIn, StartOut
+from app.genotypes.schemas import Chosen
 from app.jobs.schemas import Seeds
 from app.jobs.tables import JobStatus
+from app.naming import Body, Labels, LabelsOut
 from models.trainings.reference import REFERENCES
 
 Count = Annotated[int, Field(ge=1, le=1_000, description="Architectures of the arm.")]
@@ -26,16 +28,17 @@ class Planner(Protocol[T]):
     def generated(self, asked: GenerateIn) -> T:
         """Architectures from the latent space."""
 
-    def given(self, genotype_ids: list[str]) -> T:
+    def given(self, asked: Chosen) -> T:
         """Genotypes that are there already."""
+
+    def proposed(self, asked: "ProposalArm") -> T:
+        """The architectures of a proposal."""
 
     def reference(self, asked: "ReferenceArm") -> T:
         """A network of torchvision's."""
 
 
-class _Arm(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _Arm(Body):
     needs_latent_space: ClassVar[bool] = False
 
     name: str | None = Field(
@@ -44,7 +47,7 @@ class _Arm(BaseModel):
 
     @property
     def size(self) -> int:
-        """The number of architectures of the arm."""
+        """The number of architectures of the arm, or at least so many where only the store knows."""
         raise NotImplementedError
 
     def default_name(self, dataset_name: DatasetName) -> str:
@@ -120,21 +123,37 @@ class BetweenArm(_Generated):
         return planner.generated(self.asked(between=between, gamma=self.gamma))
 
 
-class GenotypesArm(_Arm):
+class GenotypesArm(_Arm, Chosen):
     """An arm of genotypes that are registered already, for example published ones."""
 
     kind: Literal["genotypes"]
-    genotype_ids: list[str] = Field(min_length=1, max_length=1_000)
 
     @property
     def size(self) -> int:
-        return len(self.genotype_ids)
+        return len(self.genotype_ids) if self.members is None else self.members.top or 1
 
     def default_name(self, dataset_name: DatasetName) -> str:
         return self.kind
 
     def plan(self, planner: Planner[T]) -> T:
-        return planner.given(self.genotype_ids)
+        return planner.given(self)
+
+
+class ProposalArm(_Arm):
+    """An arm of the architectures of a proposal, in networks as it told their sizes."""
+
+    kind: Literal["proposal"]
+    proposal_id: str
+
+    @property
+    def size(self) -> int:
+        return 1
+
+    def default_name(self, dataset_name: DatasetName) -> str:
+        return self.kind
+
+    def plan(self, planner: Planner[T]) -> T:
+        return planner.proposed(self)
 
 
 class ReferenceArm(_Arm):
@@ -185,14 +204,15 @@ class ReferenceArm(_Arm):
         return planner.reference(self)
 
 
-Arm = Annotated[RandomArm | NearArm | BetweenArm | GenotypesArm | ReferenceArm, Field(discriminator="kind")]
+Arm = Annotated[
+    RandomArm | NearArm | BetweenArm | GenotypesArm | ProposalArm | ReferenceArm, Field(discriminator="kind")
+]
 
 
-class ExperimentIn(BaseModel):
+class ExperimentIn(Labels):
     """Arms to compare on one data set, or on several for their trade-off."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {
@@ -209,15 +229,24 @@ class ExperimentIn(BaseModel):
         },
     )
 
-    dataset_ids: list[str] = Field(min_length=1, max_length=4, description="All arms are trained on each.")
+    dataset_ids: list[str] = Field(
+        [], max_length=4, description="All arms are trained on each; by default that of the proposal."
+    )
+    proposal_id: str | None = Field(
+        None, description="Its architectures are the first arm, and its data set and recipe the default."
+    )
     latent_space_id: str | None = Field(
         None,
         description="Of arms that are generated; by default the newest trained one, else the ready space.",
     )
-    recipe: str = Field("paper-small", description="`paper-small`, `paper-imagenet`, `quick` or `fine-tune`.")
+    recipe: str | None = Field(
+        None,
+        description="`quick`, `paper-small`, `paper-imagenet` or `fine-tune`; by default `paper-small` where "
+        "a worker has a GPU, else `quick`.",
+    )
     overrides: dict[str, Any] = Field({}, description="Fields of the recipe to replace.")
     seeds: Seeds = [2024]
-    arms: list[Arm] = Field(min_length=1, max_length=50)
+    arms: list[Arm] = Field([], max_length=50)
 
 
 class ArmOut(BaseModel):
@@ -238,7 +267,7 @@ class ArmOut(BaseModel):
     note: str | None = None
 
 
-class ExperimentOut(BaseModel):
+class ExperimentOut(LabelsOut):
     """An experiment; `status` is that of its job."""
 
     model_config = ConfigDict(from_attributes=True)

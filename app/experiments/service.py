@@ -1,31 +1,36 @@
 """Experiments: made of generated, given and reference architectures, and a training of each."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
+from app import database, naming
 from app.artifacts import Artifacts
 from app.database import Database, new_id, now
 from app.datasets import service as datasets
 from app.datasets.tables import Dataset
-from app.experiments.schemas import Arm, ExperimentIn, ReferenceArm
+from app.experiments.schemas import Arm, ExperimentIn, ProposalArm, ReferenceArm
 from app.experiments.tables import Experiment
 from app.generation import service as generation
 from app.generation.schemas import GenerateIn
 from app.genotypes import service as genotypes
-from app.jobs import parents
+from app.genotypes.schemas import Chosen
+from app.jobs import parents, workers
 from app.jobs import service as jobs
 from app.jobs.tables import Job, JobKind
 from app.latent_spaces import service as latent_spaces
 from app.latent_spaces.opened import open_space
+from app.overrides import Choice, choose, resolve
 from app.problems import InvalidRequest, NotFound, from_validation
-from app.recipes import resolve
+from app.proposals import service as proposals
 from app.settings import Settings
 from app.trainings import service as trainings
+from app.trainings.tables import Training
 from models.datasets.data import DataError
 from models.genotypes.search_space import DEFAULT_SPACE
 from models.trainings.retrain import RECIPES, TrainRecipe
@@ -42,14 +47,18 @@ class PlannedArm:
     Args:
         shown: as the experiment keeps it.
         digests: of its genotypes in turn, equal for the same architecture; of a reference, its name.
+        sources: of its genotypes in turn, where it was generated for a network.
         made: what is to be stored first, of a generated arm.
         settings: the arm's own recipe with every field, if it has one.
+        warnings: sentences on what was chosen for it.
     """
 
     shown: dict[str, Any]
     digests: list[str]
     made: generation.Draft | None = None
     settings: TrainRecipe | None = None
+    sources: Sequence[dict[str, Any]] = ()
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,7 @@ class ArmPlanner:
         database, settings, artifacts: of the service.
         space_id: the latent space of arms that are generated.
         dataset_id: the first data set of the experiment, of whose images the networks of a budget are.
+        recipe: of the experiment.
         name: of the arm.
         arm: as it was asked for.
         field: the arm's place in the request.
@@ -70,6 +80,7 @@ class ArmPlanner:
     artifacts: Artifacts
     space_id: str | None
     dataset_id: str
+    recipe: TrainRecipe
     name: str
     arm: Arm
     field: str
@@ -83,24 +94,49 @@ class ArmPlanner:
         try:
             draft = generation.draft(self.database, self.space_id, asked, self.settings, self.artifacts)
         except InvalidRequest as error:
-            errors = [(f"{self.field}.{_within(e.field)}", e.detail) for e in error.errors]
-            raise InvalidRequest(f"{self.field}: {error.detail}", errors) from None
+            fields = [(_within(e.field), e.detail) for e in error.errors]
+            raise InvalidRequest(error.detail, fields).within(self.field) from None
         shown = self._shown(
             genotype_ids=[row["id"] for row in draft.rows],
             start=draft.answer.start.model_dump(),
             note=draft.answer.note,
         )
-        return PlannedArm(shown, [row["digest"] for row in draft.rows], draft)
+        return PlannedArm(
+            shown,
+            [row["digest"] for row in draft.rows],
+            draft,
+            sources=[row["source"] for row in draft.rows],
+            warnings=draft.answer.warnings,
+        )
 
-    def given(self, genotype_ids: list[str]) -> PlannedArm:
+    def given(self, asked: Chosen) -> PlannedArm:
         """Genotypes that are there already."""
-        with self.database.session(reads_only=True) as session:
-            rows = genotypes.get_many(session, genotype_ids, f"{self.field}.genotype_ids")
+        try:
+            with self.database.session(reads_only=True) as session:
+                rows = genotypes.chosen(session, asked, self.settings.max_jobs_per_request)
+        except InvalidRequest as error:
+            raise error.within(self.field) from None
         hours = [row.source.get("search_hours") for row in rows]
         known_hours = [hour for hour in hours if hour is not None]
         total = sum(known_hours) / len(known_hours) if len(known_hours) == len(hours) else None
         shown = self._shown(genotype_ids=[row.id for row in rows], search_hours=total)
         return PlannedArm(shown, [row.digest for row in rows])
+
+    def proposed(self, asked: ProposalArm) -> PlannedArm:
+        """The architectures of a proposal."""
+        with self.database.session(reads_only=True) as session:
+            proposal = proposals.get(session, asked.proposal_id, f"{self.field}.proposal_id")
+            rows = proposals.architectures(session, proposal.id)
+        shown = self._shown(genotype_ids=[row.id for row in rows], start=proposal.answer["start"])
+        told = {name: proposal.settings[name] for name in trainings.SHAPE}
+        ours = {name: getattr(self.recipe, name) for name in trainings.SHAPE}
+        warnings = [f"{self.name!r} was proposed for networks of {told}; they are trained with {ours}"]
+        return PlannedArm(
+            shown,
+            [row.digest for row in rows],
+            sources=[row.source for row in rows],
+            warnings=[] if told == ours else warnings,
+        )
 
     def reference(self, asked: ReferenceArm) -> PlannedArm:
         """A network of torchvision's."""
@@ -111,8 +147,7 @@ class ArmPlanner:
             try:
                 settings = resolve(RECIPES, own, asked.overrides)
             except InvalidRequest as error:
-                errors = [(f"{self.field}.{e.field}", e.detail) for e in error.errors]
-                raise InvalidRequest(f"{self.field}: {error.detail}", errors) from None
+                raise error.within(self.field) from None
         shown = self._shown(reference=asked.model, pretrained=asked.source, recipe=own)
         return PlannedArm(shown, [asked.model], settings=settings)
 
@@ -142,21 +177,31 @@ def start(
     Raises:
         InvalidRequest: a field of the request or of an arm is at fault, or it has too many trainings.
     """
-    recipe = resolve(RECIPES, request.recipe, request.overrides)
     with database.session(reads_only=True) as session:
+        if request.proposal_id is not None:
+            request = _of_proposal(session, request, request.proposal_id)
+        for field in ("dataset_ids", "arms"):
+            if not getattr(request, field):
+                raise InvalidRequest.of(field, "must be at least one, or a proposal_id, which has one")
+        choice = choose(RECIPES, request, workers.has_gpu(session, settings))
+        recipe = choice.recipe
         targets = _targets(session, request, recipe)
         names = _names(session, request)
         space_id, warnings = _latent_space(session, request, artifacts)
-    _require_few(request, settings)
+    warnings += choice.warnings
+    _require_few(request, sum(arm.size for arm in request.arms), settings)
     arms: list[PlannedArm] = []
     for position, (asked, name) in enumerate(zip(request.arms, names, strict=True)):
         field = f"arms[{position}]"
-        planner = ArmPlanner(database, settings, artifacts, space_id, targets[0].id, name, asked, field)
+        planner = ArmPlanner(
+            database, settings, artifacts, space_id, targets[0].id, recipe, name, asked, field
+        )
         try:
             arms.append(asked.plan(planner))
         except ValidationError as error:  # of what the arm asks the latent space
             raise from_validation(error.errors(), prefix=field) from None
-    warnings += dict.fromkeys(w for arm in arms if arm.made is not None for w in arm.made.answer.warnings)
+    _require_few(request, sum(len(arm.digests) for arm in arms), settings)
+    warnings += dict.fromkeys(warning for arm in arms for warning in arm.warnings)
     with database.session() as session:
         for arm in arms:
             if arm.made is not None:
@@ -170,6 +215,7 @@ def start(
                 "experiment": f"/v1/experiments/{experiment_id}",
                 "table": f"/v1/experiments/{experiment_id}/table",
             },
+            warnings,
         )
         session.add(
             Experiment(
@@ -178,15 +224,16 @@ def start(
                 latent_space_id=space_id,
                 warnings=warnings,
                 dataset_ids=[dataset.id for dataset in targets],
-                recipe=request.recipe,
+                recipe=choice.name,
                 settings=asdict(recipe),
                 seeds=request.seeds,
                 arms=[arm.shown for arm in arms],
                 created_at=now(),
+                **naming.labelled(session, Experiment, request),
             )
         )
         session.flush()
-        parts = _trainings(session, experiment_id, job.id, request, recipe, arms, targets)
+        parts = _trainings(session, experiment_id, job.id, request, choice, arms, targets)
         session.commit()
         return job, parts
 
@@ -203,9 +250,38 @@ def get(session: Session, experiment_id: str) -> tuple[Experiment, Job]:
     return experiment, jobs.get(session, experiment.job_id)
 
 
-def listing() -> Select[*tuple[Any, ...]]:
-    """The query for all experiments with their jobs."""
-    return select(Experiment, Job).join(Job, Job.id == Experiment.job_id)
+def delete(session: Session, experiment_id: str) -> None:
+    """Removes an experiment that is over, with its job; its trainings stay, each on its own.
+
+    Raises:
+        NotFound: there is none.
+        Conflict: it is not over.
+    """
+    experiment, job = get(session, experiment_id)
+    of_it = update(Training).where(Training.experiment_id == experiment_id)
+    session.execute(of_it.values(experiment_id=None))
+    database.delete(session, experiment)
+    parents.remove(session, job.id)
+    session.commit()
+
+
+def listing(tag: str | None = None) -> Select[*tuple[Any, ...]]:
+    """The query for experiments with their jobs."""
+    query = select(Experiment, Job).join(Job, Job.id == Experiment.job_id)
+    return naming.tagged(query, Experiment.labels, tag)
+
+
+def _of_proposal(session: Session, request: ExperimentIn, proposal_id: str) -> ExperimentIn:
+    """A request with what it leaves out as in a proposal, whose architectures are an arm."""
+    proposal = proposals.get(session, proposal_id, "proposal_id")
+    of_it: dict[str, Any] = {"proposal_id": None}
+    if not request.dataset_ids:
+        of_it["dataset_ids"] = [proposal.dataset_id]
+    if request.recipe is None:
+        of_it["recipe"] = proposal.recipe
+        of_it["overrides"] = proposals.overrides(proposal) | request.overrides
+    arm = ProposalArm(kind="proposal", proposal_id=proposal.id)
+    return request.model_copy(update={**of_it, "arms": [arm, *request.arms]})
 
 
 def _targets(session: Session, request: ExperimentIn, recipe: TrainRecipe) -> list[Dataset]:
@@ -252,8 +328,7 @@ def _dataset_name(session: Session, arm: str, dataset_id: str, field: str) -> st
     return datasets.get(session, dataset_id, f"{arm}.{field}").name
 
 
-def _require_few(request: ExperimentIn, settings: Settings) -> None:
-    architectures = sum(arm.size for arm in request.arms)
+def _require_few(request: ExperimentIn, architectures: int, settings: Settings) -> None:
     count = architectures * len(request.seeds) * len(request.dataset_ids)
     if count > settings.max_jobs_per_request:
         raise InvalidRequest.of(
@@ -270,7 +345,7 @@ def _trainings(
     experiment_id: str,
     job_id: str,
     request: ExperimentIn,
-    recipe: TrainRecipe,
+    choice: Choice[TrainRecipe],
     arms: list[PlannedArm],
     targets: list[Dataset],
 ) -> list[Job]:
@@ -292,8 +367,8 @@ def _trainings(
                     position,
                     trainings.Plan(
                         dataset.id,
-                        arm.shown.get("recipe") or request.recipe,
-                        _settled(arm, position, recipe, dataset, f"arms[{place}]"),
+                        arm.shown.get("recipe") or choice.name,
+                        _settled(arm, position, choice.recipe, dataset, f"arms[{place}]"),
                         seed + copies * span,
                         arm.shown["name"],
                         experiment_id=experiment_id,
@@ -312,9 +387,9 @@ def _settled(
     arm: PlannedArm, position: int, recipe: TrainRecipe, dataset: Dataset, field: str
 ) -> TrainRecipe:
     """The recipe of one architecture: the arm's own, or with the network that a budget chose for it."""
-    if arm.settings is not None or arm.made is None:
+    if arm.settings is not None or not arm.sources:
         return arm.settings or recipe
-    source = arm.made.rows[position]["source"]
+    source = arm.sources[position]
     if "budget" not in source.get("network", {}):
         return recipe
     return trainings.of_source(source, recipe, dataset, field)

@@ -7,14 +7,16 @@ from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base
+from app.naming import Labelled
 
 
-class Experiment(Base):
+class Experiment(Labelled, Base):
     """Arms of architectures, trained alike on the same data sets."""
 
     __tablename__ = "experiments"
 
     id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str | None] = mapped_column(index=True, unique=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
     latent_space_id: Mapped[str | None] = mapped_column(ForeignKey("latent_spaces.id"))
     dataset_ids: Mapped[list[Any]]

@@ -7,12 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from app.evaluations.tables import EvaluationKind
 from app.genotypes.schemas import GenotypeOut, NetworkIn
 from app.jobs.schemas import Seed
+from app.naming import Body
 
 
-class NearIn(BaseModel):
+class NearIn(Body):
     """A point to start from: a data set's best point, or a genotype."""
-
-    model_config = ConfigDict(extra="forbid")
 
     dataset_id: str | None = None
     genotype_id: str | None = None
@@ -24,10 +23,8 @@ class NearIn(BaseModel):
         return self
 
 
-class BetweenIn(BaseModel):
+class BetweenIn(Body):
     """Points between the best points of data sets: at given weights, or in steps from one to the other."""
-
-    model_config = ConfigDict(extra="forbid")
 
     dataset_ids: list[str] = Field(min_length=2, max_length=10)
     weights: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = Field(
@@ -54,37 +51,29 @@ class BetweenIn(BaseModel):
         return self
 
 
-class RangeIn(BaseModel):
+class RangeIn(Body):
     """A range of whole numbers from `min` to `max`, both included; either may be left out."""
-
-    model_config = ConfigDict(extra="forbid")
 
     min: int | None = Field(None, ge=0, le=2**62)
     max: int | None = Field(None, ge=0, le=2**62)
 
 
-class MostIn(BaseModel):
+class MostIn(Body):
     """The most of something."""
-
-    model_config = ConfigDict(extra="forbid")
 
     max: int = Field(ge=1, le=2**62)
 
 
-class LatencyIn(BaseModel):
+class LatencyIn(Body):
     """A range of milliseconds on a device, whose table `vgae-nas profile` measures."""
-
-    model_config = ConfigDict(extra="forbid")
 
     device: str = Field(max_length=100)
     min: float | None = Field(None, ge=0, le=1e7, allow_inf_nan=False)
     max: float | None = Field(None, ge=0, le=1e7, allow_inf_nan=False)
 
 
-class MostLatencyIn(BaseModel):
+class MostLatencyIn(Body):
     """The most milliseconds on a device."""
-
-    model_config = ConfigDict(extra="forbid")
 
     device: str = Field(max_length=100)
     max: float = Field(gt=0, le=1e7, allow_inf_nan=False)
@@ -129,10 +118,8 @@ class BudgetedNetworkIn(NetworkIn):
         return self
 
 
-class ConstraintsIn(BaseModel):
+class ConstraintsIn(Body):
     """Limits that generated architectures must keep."""
-
-    model_config = ConfigDict(extra="forbid")
 
     parameters: RangeIn = RangeIn()
     macs: RangeIn = Field(RangeIn(), description="Multiply-accumulates of one image.")
@@ -166,10 +153,8 @@ Gamma = Annotated[
 ]
 
 
-class RankIn(BaseModel):
+class RankIn(Body):
     """An order: more architectures are drawn than asked for, and the best of them returned."""
-
-    model_config = ConfigDict(extra="forbid")
 
     by: Literal["accuracy", "parameters", "macs", "latency", "naswot", "synflow"] = Field(
         description="`accuracy` as a model predicts it that is fitted to evaluated genotypes, a size, or a "
@@ -208,10 +193,8 @@ class RankIn(BaseModel):
         return self
 
 
-class DrawIn(BaseModel):
+class DrawIn(Body):
     """The fields that all requests for generated architectures share."""
-
-    model_config = ConfigDict(extra="forbid")
 
     seed: Seed = 0
     unique: bool = Field(

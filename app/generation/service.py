@@ -38,6 +38,9 @@ from models.genotypes.latency import NANOSECONDS, DeviceTable, latency
 from models.genotypes.search_space import SearchSpace
 from models.genotypes.size import NetworkShape, count_macs, count_parameters
 
+EXACT = 0.99
+"""The share of members that a space must give back exactly to be used without a doubt."""
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -91,7 +94,8 @@ def generate(
         store(session, new)
         session.commit()
     new.answer.seconds = time.perf_counter() - began
-    items = [{name: row[name] for name in GenotypeOut.model_fields} for row in new.rows]
+    unlabelled: dict[str, Any] = {"note": None, "tags": []}
+    items = [{name: (unlabelled | row)[name] for name in GenotypeOut.model_fields} for row in new.rows]
     return {**new.answer.model_dump(), "items": items}
 
 
@@ -132,6 +136,7 @@ def draft(
     generated = _generated(space, request, start, gamma, constraints, order)
     sources = _sources(generated, space.space, start.shown, gamma, request, order, constraints)
     rows = described(generated, space, Origin.GENERATED if start.shown.points else Origin.RANDOM, sources)
+    warnings = [*_inexact(space), *start.warnings, *rough, *(() if order is None else order.warnings)]
     answer = GenerateOut(
         latent_space_id=space.row.id,
         start=start.shown,
@@ -145,10 +150,21 @@ def draft(
         ranked=None if order is None else order.shown,
         seconds=0.0,
         note=_note(len(rows), generated, request, order),
-        warnings=list(dict.fromkeys([*start.warnings, *rough, *(() if order is None else order.warnings)])),
+        warnings=list(dict.fromkeys(warnings)),
         items=[],
     )
     return Draft(answer, rows)
+
+
+def _inexact(space: OpenSpace) -> list[str]:
+    """A sentence on a space that does not give its own members back, where it does not."""
+    exact = space.row.members_exact
+    if exact is None or exact >= EXACT:
+        return []
+    return [
+        f"latent space {space.row.id} gives back {exact:.0%} of its own members exactly; what is near a "
+        "point in it can be far in edits"
+    ]
 
 
 def _require_few(request: GenerateIn, settings: Settings) -> None:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
+from app import naming
 from app.dependencies import Reading, Writing
 from app.evaluations import service as evaluations
 from app.evaluations.schemas import EvaluationOut
@@ -16,10 +17,12 @@ from app.genotypes.schemas import (
     GenotypesIn,
     GenotypesOut,
     LeaderboardRow,
+    Members,
     SearchSpaceOut,
     SearchSpacesOut,
 )
 from app.genotypes.tables import Genotype, Origin
+from app.naming import Relabel, TagFilter
 from app.pages import Cursor, Limit, Page, paginate
 from app.routes import Route
 from models.genotypes.search_space import SEARCH_SPACES
@@ -83,12 +86,23 @@ def list_genotypes(
     min_accuracy: Annotated[float | None, Query(ge=0, le=100, description="Percent.")] = None,
     min_parameters: Annotated[int | None, Query(ge=0, le=2**62)] = None,
     max_parameters: Annotated[int | None, Query(ge=0, le=2**62)] = None,
+    name: Annotated[str | None, Query(max_length=100)] = None,
+    tag: TagFilter = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[GenotypeOut]:
     """Genotypes, newest first."""
-    query = service.listing(search_space, dataset_id, origin, min_accuracy, min_parameters, max_parameters)
-    rows, following = paginate(session, query, None, Genotype.id, cursor, limit)
+    wanted = Members.model_construct(
+        search_space=search_space,
+        dataset_id=dataset_id,
+        origin=origin,
+        min_accuracy=min_accuracy,
+        min_parameters=min_parameters,
+        max_parameters=max_parameters,
+        name=name,
+        tag=tag,
+    )
+    rows, following = paginate(session, service.listing(wanted), None, Genotype.id, cursor, limit)
     return Page(items=[GenotypeOut.model_validate(row) for row in rows], next_cursor=following)
 
 
@@ -102,6 +116,14 @@ def get_genotype(session: Reading, genotype_id: str) -> GenotypeFull:
         continuous=row.continuous,
         evaluations=[EvaluationOut.model_validate(e) for e in evaluations.of_genotype(session, genotype_id)],
     )
+
+
+@router.patch("/genotypes/{genotype_id}")
+def relabel_genotype(session: Writing, genotype_id: str, body: Relabel) -> GenotypeOut:
+    """Changes name, note and tags."""
+    row = service.get(session, genotype_id)
+    naming.relabel(session, row, body)
+    return GenotypeOut.model_validate(row)
 
 
 @router.delete("/genotypes/{genotype_id}", status_code=204)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, exists, func, select
+from sqlalchemy import ColumnElement, Select, Subquery, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from app.datasets import service as datasets
@@ -78,6 +78,16 @@ def shared_accuracies(
     here, there = best(dataset_id), best(other_id)
     query = select(here.c.accuracy, there.c.accuracy).join(there, there.c.digest == here.c.digest)
     return [(ours, theirs) for ours, theirs in session.execute(query)]
+
+
+def accuracies_on(dataset_id: str) -> Subquery:
+    """The best trained or reported accuracy of each genotype on a data set, as `genotype_id, accuracy`."""
+    return (
+        select(Evaluation.genotype_id, func.max(Evaluation.test_accuracy).label("accuracy"))
+        .where(Evaluation.dataset_id == dataset_id, Evaluation.kind.in_(COMPARABLE))
+        .group_by(Evaluation.genotype_id)
+        .subquery()
+    )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from app.evaluations.schemas import EvaluationIn, EvaluationOut, Percent
 from app.genotypes.tables import Origin
+from app.naming import Body, Labels, LabelsOut
 from models.genotypes.network import StemChoice
 from models.genotypes.search_space import DEFAULT_SPACE, SearchSpace
 from models.genotypes.size import NetworkShape, standard_network
@@ -27,10 +28,10 @@ EXAMPLE: dict[str, JsonValue] = {
 }  # fmt: skip
 
 
-class GenotypeIn(BaseModel):
+class GenotypeIn(Labels):
     """A genotype in one of three forms, with an optional evaluation."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     search_space: str = DEFAULT_SPACE
     genotype: dict[str, Any] | None = Field(
@@ -39,8 +40,8 @@ class GenotypeIn(BaseModel):
     text: str | None = Field(
         None,
         max_length=10_000,
-        description="The line that its paper's code prints: `Genotype(normal=[…], …)` for darts, "
-        "`|nor_conv_3x3~0|+|…|` or six digits for nas-bench-201.",
+        description="What its paper's code prints: `Genotype(normal=[…], …)` for darts, pasted from a log, a "
+        "module or JSON; `|nor_conv_3x3~0|+|…|` or six digits for nas-bench-201.",
     )
     continuous: dict[str, Any] | None = Field(
         None,
@@ -48,7 +49,6 @@ class GenotypeIn(BaseModel):
         "`normal_edges`. Operations are in the order of `GET /v1/search-spaces` (`none` first for darts), "
         "or in that of `operations`, their names, given beside.",
     )
-    name: str | None = Field(None, min_length=1, max_length=100)
     dataset_id: str | None = Field(None, description="The data set on which it was searched.")
     evaluation: EvaluationIn | None = None
 
@@ -60,10 +60,40 @@ class GenotypeIn(BaseModel):
         return self
 
 
-class GenotypesIn(BaseModel):
-    """Several genotypes, registered together or not at all."""
+class Members(Body):
+    """A choice of genotypes by what they are, in the place of a list of their ids."""
 
-    model_config = ConfigDict(extra="forbid")
+    search_space: str | None = None
+    dataset_id: str | None = Field(None, description="Searched or evaluated on it.")
+    origin: Origin | None = None
+    min_accuracy: Percent | None = Field(None, description="Of the data set, if one is given.")
+    min_parameters: int | None = Field(None, ge=0, le=2**62)
+    max_parameters: int | None = Field(None, ge=0, le=2**62)
+    name: str | None = Field(None, max_length=100)
+    tag: str | None = Field(None, max_length=50)
+    top: int | None = Field(
+        None,
+        ge=1,
+        le=50_000,
+        description="So many: with a data set the most accurate on it, else the newest. All by default.",
+    )
+
+
+class Chosen(Body):
+    """Genotypes by their ids or names, or by what they are."""
+
+    genotype_ids: list[str] = Field([], description="Ids or names.")
+    members: Members | None = Field(None, description="A choice of genotypes, in the place of their ids.")
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> "Chosen":
+        if self.genotype_ids and self.members is not None:
+            raise ValueError("give genotype_ids or members, not both")
+        return self
+
+
+class GenotypesIn(Body):
+    """Several genotypes, registered together or not at all."""
 
     items: list[GenotypeIn] = Field(min_length=1, max_length=1_000)
 
@@ -90,7 +120,7 @@ class Library(BaseModel):
     searches: list[LibrarySearch] = Field(min_length=1)
 
 
-class GenotypeOut(BaseModel):
+class GenotypeOut(LabelsOut):
     """A genotype and where it came from."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -98,7 +128,6 @@ class GenotypeOut(BaseModel):
     id: str
     search_space: str
     origin: Origin
-    name: str | None
     dataset_id: str | None
     genotype: dict[str, Any]
     digest: str = Field(description="Equal exactly for equal genotypes.")
@@ -135,10 +164,8 @@ class LeaderboardRow(EvaluationOut):
     )
 
 
-class NetworkIn(BaseModel):
+class NetworkIn(Body):
     """The shape of a network; by default that at which its search space's paper reports sizes on CIFAR-10."""
-
-    model_config = ConfigDict(extra="forbid")
 
     channels: int | None = Field(None, ge=2, le=512, description="36 for darts, 16 for nas-bench-201.")
     cells: int | None = Field(None, ge=1, le=40, description="20 for darts, 15 for nas-bench-201.")

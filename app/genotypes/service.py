@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import Session
 
-from app import database
+from app import database, naming
 from app.database import new_id, now, one_at_a_time
 from app.datasets import service as datasets
 from app.evaluations import service as evaluations
 from app.evaluations.tables import EvaluationKind
 from app.genotypes import ranking
-from app.genotypes.schemas import GenotypeIn, Library, LibrarySearch
+from app.genotypes.schemas import Chosen, GenotypeIn, Library, LibrarySearch, Members
 from app.genotypes.tables import Genotype, Origin
 from app.problems import InvalidRequest, NotFound
 from models.datasets.sources import KNOWN_DATASETS
@@ -214,36 +214,77 @@ def build(
     )
 
 
-def listing(
-    search_space: str | None,
-    dataset_id: str | None,
-    origin: Origin | None,
-    min_accuracy: float | None,
-    min_parameters: int | None,
-    max_parameters: int | None,
-) -> list[Select[*tuple[Any, ...]]]:
-    """Genotypes by where they came from, their size and their best accuracy.
+def listing(wanted: Members) -> list[Select[*tuple[Any, ...]]]:
+    """Genotypes by where they came from, their size, labels and best accuracy.
 
     With a data set, those searched or evaluated on it; `min_accuracy` is then of that data set.
 
     Returns:
         One query or several, each of which an index has in order; what is in any is in the list.
     """
-    query = select(Genotype)
-    if search_space is not None:
-        query = query.where(Genotype.search_space == search_space)
-    if origin is not None:
-        query = query.where(Genotype.origin == origin)
-    if min_parameters is not None:
-        query = query.where(Genotype.parameters >= min_parameters)
-    if max_parameters is not None:
-        query = query.where(Genotype.parameters <= max_parameters)
-    if min_accuracy is not None:
-        return [query.where(ranking.is_evaluated(dataset_id, min_accuracy))]
-    if dataset_id is not None:
-        searched = query.where(Genotype.dataset_id == dataset_id)
-        return [searched, query.where(ranking.is_evaluated(dataset_id))]
+    query = _described(wanted)
+    if wanted.min_accuracy is not None:
+        return [query.where(ranking.is_evaluated(wanted.dataset_id, wanted.min_accuracy))]
+    if wanted.dataset_id is not None:
+        searched = query.where(Genotype.dataset_id == wanted.dataset_id)
+        return [searched, query.where(ranking.is_evaluated(wanted.dataset_id))]
     return [query]
+
+
+def _described(wanted: Members) -> Select[*tuple[Any, ...]]:
+    """The query for genotypes of a description, but for what was measured of them."""
+    equal = {"search_space": wanted.search_space, "origin": wanted.origin, "name": wanted.name}
+    query: Select[*tuple[Any, ...]] = select(Genotype).where(
+        *(getattr(Genotype, name) == value for name, value in equal.items() if value is not None)
+    )
+    if wanted.min_parameters is not None:
+        query = query.where(Genotype.parameters >= wanted.min_parameters)
+    if wanted.max_parameters is not None:
+        query = query.where(Genotype.parameters <= wanted.max_parameters)
+    return naming.tagged(query, Genotype.labels, wanted.tag)
+
+
+def chosen(session: Session, request: Chosen, most: int | None = None) -> list[Genotype]:
+    """The genotypes that a request names or describes.
+
+    Args:
+        session: where to look.
+        request: names ids, or describes members.
+        most: so many at most.
+
+    Raises:
+        InvalidRequest: one is missing or named twice, none fits, or there are more.
+    """
+    if request.members is None and not request.genotype_ids:
+        raise InvalidRequest.of("genotype_ids", "must be at least one, or members in their place")
+    if request.members is None:
+        rows = get_many(session, request.genotype_ids, "genotype_ids")
+    else:
+        rows = _members(session, request.members, most)
+    if most is not None and len(rows) > most:
+        field = "genotype_ids" if request.members is None else "members"
+        raise InvalidRequest.of(field, f"must be at most {most}")
+    return rows
+
+
+def _members(session: Session, wanted: Members, most: int | None) -> list[Genotype]:
+    query = _described(wanted)
+    order: list[ColumnElement[Any]] = [Genotype.id.desc()]
+    evaluated = ranking.is_evaluated(wanted.dataset_id, wanted.min_accuracy)
+    if wanted.dataset_id is not None:
+        datasets.get(session, wanted.dataset_id, "members.dataset_id")
+        accuracy = ranking.accuracies_on(wanted.dataset_id)
+        query = query.outerjoin(accuracy, accuracy.c.genotype_id == Genotype.id)
+        order = [accuracy.c.accuracy.is_(None), accuracy.c.accuracy.desc(), *order]
+        if wanted.min_accuracy is None:
+            query = query.where(or_(Genotype.dataset_id == wanted.dataset_id, evaluated))
+    if wanted.min_accuracy is not None:
+        query = query.where(evaluated)
+    limit = wanted.top or (None if most is None else most + 1)
+    rows = list(session.scalars(query.order_by(*order).limit(limit)))
+    if not rows:
+        raise InvalidRequest.of("members", "no genotype is of this description")
+    return rows
 
 
 def delete(session: Session, genotype_id: str) -> None:
@@ -269,10 +310,10 @@ def _register(session: Session, request: GenotypeIn, prefix: str) -> Genotype:
         genotype,
         origin=Origin.REGISTERED,
         source={},
-        name=request.name,
         dataset_id=request.dataset_id,
         continuous=continuous,
     )
+    row.name, row.note, row.labels = request.name, request.note, request.tags or None
     session.add(row)
     if request.evaluation is not None:
         datasets.get(session, request.evaluation.dataset_id, f"{prefix}evaluation.dataset_id")

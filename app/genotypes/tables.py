@@ -4,10 +4,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary
+from sqlalchemy import ForeignKey, Index, LargeBinary, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, OneOf
+from app.naming import Labelled
 
 
 class Origin(StrEnum):
@@ -20,7 +21,7 @@ class Origin(StrEnum):
     RANDOM = "random"
 
 
-class Genotype(Base):
+class Genotype(Labelled, Base):
     """One genotype and where it came from."""
 
     __tablename__ = "genotypes"
@@ -30,6 +31,12 @@ class Genotype(Base):
         Index("ix_genotypes_search_space_id", "search_space", "id"),
         Index("ix_genotypes_origin_id", "origin", "id"),
         Index("ix_genotypes_dataset_id_id", "dataset_id", "id"),
+        Index(
+            "ix_genotypes_labelled",
+            "id",
+            postgresql_where=text("labels IS NOT NULL"),
+            sqlite_where=text("labels IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

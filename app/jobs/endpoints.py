@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.sse import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 
 from app.database import Database
 from app.dependencies import DatabaseIn, Reading, Writing
-from app.jobs import queries, service
+from app.jobs import parents, queries, service
 from app.jobs.following import Following
 from app.jobs.schemas import EventOut, EventsOut, JobOut
 from app.jobs.starter import StarterIn
@@ -16,6 +16,9 @@ from app.jobs.tables import JobKind, JobStatus
 from app.pages import Cursor, Limit, Page, paginate
 from app.problems import InvalidRequest
 from app.routes import Route
+
+ASKED_OFTEN, SELDOM_SECONDS = 0.1, 30.0
+"""The share of what is left after which a job is worth asking for again, and the longest that one waits."""
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
 
@@ -33,12 +36,23 @@ def list_jobs(
     return Page(items=queries.as_clients_see(rows), next_cursor=following)
 
 
-@router.get("/{job_id}")
+async def _waited(
+    request: Request,
+    job_id: str,
+    wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for its end first.")] = 0.0,
+) -> None:
+    if wait:
+        following: Following = request.app.state.following
+        await following.until_over(job_id, wait)
+
+
+@router.get("/{job_id}", dependencies=[Depends(_waited)])
 def get_job(session: Reading, job_id: str, response: Response) -> JobOut:
     """One job. While it is not over, `Retry-After` says when to ask again."""
     job = queries.get(session, job_id)
     if not job.status.is_final:
-        response.headers["Retry-After"] = "1"
+        left = 0.0 if job.eta_seconds is None else job.eta_seconds * ASKED_OFTEN
+        response.headers["Retry-After"] = str(round(min(max(left, 1.0), SELDOM_SECONDS)))
     return job
 
 
@@ -53,6 +67,13 @@ def retry_job(session: Writing, job_id: str, starter: StarterIn) -> JobOut:
     """Queues a failed or cancelled job again, or such parts of one; it goes on from its last checkpoint."""
     starter.send(service.retry(session, job_id))
     return starter.accept(session, [service.get(session, job_id)])[0]
+
+
+@router.delete("/{job_id}", status_code=204)
+def delete_job(session: Writing, job_id: str) -> None:
+    """Removes a job that is over and that nothing refers to, with its events."""
+    parents.remove(session, job_id)
+    session.commit()
 
 
 @router.get(

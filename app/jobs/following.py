@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
@@ -72,14 +73,7 @@ class Following:
 
     async def stream(self, job_id: str, after: int) -> AsyncIterator[bytes]:
         """A job's events with a number above `after` as they come, until it is over."""
-        feed = self._feeds.get(job_id)
-        if feed is None:
-            first = await run_in_threadpool(self._count, job_id)
-            feed = self._feeds.setdefault(job_id, Feed(first))
-        feed.streams += 1
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look_while_followed())
-        try:
+        async with self._followed(job_id) as feed:
             while after < feed.first:
                 read = await run_in_threadpool(self._read, job_id, after, min(PAGE, feed.first - after))
                 if not read:
@@ -100,6 +94,31 @@ class Following:
                         await changed.wait()
                 except TimeoutError:
                     yield KEEPALIVE_COMMENT
+
+    async def until_over(self, job_id: str, seconds: float) -> None:
+        """Waits until a job is over, or for so long.
+
+        Raises:
+            NotFound: there is no such job.
+        """
+        async with self._followed(job_id) as feed:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    while not feed.over:
+                        await feed.changed.wait()
+
+    @asynccontextmanager
+    async def _followed(self, job_id: str) -> AsyncIterator[Feed]:
+        """The feed of a job, for as long as the context lasts."""
+        feed = self._feeds.get(job_id)
+        if feed is None:
+            first = await run_in_threadpool(self._count, job_id)
+            feed = self._feeds.setdefault(job_id, Feed(first))
+        feed.streams += 1
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look_while_followed())
+        try:
+            yield feed
         finally:
             feed.streams -= 1
             if not feed.streams and self._feeds.get(job_id) is feed:

@@ -9,18 +9,25 @@ nothing.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
+from app import database
 from app.database import now
 from app.jobs.rows import add_event, change, create, final, get
-from app.jobs.tables import FINAL, Job, JobKind, JobStatus, Message
-from app.problems import JobFailed
+from app.jobs.tables import FINAL, Job, JobEvent, JobKind, JobStatus, Message
+from app.problems import Conflict, JobFailed
 
 
-def create_parent(session: Session, kind: JobKind, params: dict[str, Any], links: dict[str, str]) -> Job:
+def create_parent(
+    session: Session,
+    kind: JobKind,
+    params: dict[str, Any],
+    links: dict[str, str],
+    warnings: Sequence[str] = (),
+) -> Job:
     """A new job that is carried by its parts, not yet committed; the parts are made with `parent_id`."""
-    job = create(session, kind, params, links, seconds=0)
+    job = create(session, kind, params, links, seconds=0, warnings=warnings)
     change(session, job.id, status=JobStatus.RUNNING, step="its parts wait for a worker", started_at=now())
     return get(session, job.id)
 
@@ -29,6 +36,28 @@ def parts(session: Session, job_id: str, statuses: Sequence[JobStatus]) -> list[
     """The ids of a job's parts with some statuses, oldest first."""
     query = select(Job.id).where(Job.parent_id == job_id, Job.status.in_(statuses))
     return list(session.scalars(query.order_by(Job.id)))
+
+
+def remove(session: Session, job_id: str) -> None:
+    """Removes a job that is over, with its events and the rounds that it had, not yet committed.
+
+    Its other parts stay, each on its own.
+
+    Raises:
+        Conflict: it is not over.
+    """
+    lock(session, job_id)
+    job = get(session, job_id)
+    if not job.status.is_final:
+        raise Conflict(f"job {job_id} is {job.status.value}; cancel it first, and wait until it is")
+    rounds = select(Job.id).where(Job.parent_id == job_id, Job.kind == JobKind.ROUND)
+    session.execute(
+        update(Job).where(Job.parent_id == job_id, Job.kind != JobKind.ROUND).values(parent_id=None)
+    )
+    gone = (job_id, *session.scalars(rounds))
+    session.execute(delete(JobEvent).where(JobEvent.job_id.in_(gone)))
+    session.execute(delete(Job).where(Job.id.in_(gone[1:])))
+    database.delete(session, job)
 
 
 def order_round(session: Session, campaign: Job, besides: str | None = None) -> Job | None:

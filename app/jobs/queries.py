@@ -12,7 +12,9 @@ from app.jobs.schemas import JobOut
 from app.jobs.tables import Job, JobEvent, JobKind, JobStatus
 from app.problems import NotFound
 
-_NAMES = [name for name in JobOut.model_fields if name not in ("ahead", "eta_seconds")]
+_NAMES = [
+    name for name in JobOut.model_fields if name not in ("queue_position", "eta_seconds", "estimated_seconds")
+]
 
 
 _jobs = Job.__table__
@@ -21,10 +23,18 @@ _jobs = Job.__table__
 
 ID = _jobs.c.id
 
+LAST = 20
+"""Jobs by which the pace of a kind is told."""
 
-def _query(ahead: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
+
+def _query(queue_position: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
     """Jobs with what clients see of them: parameters, which can be long, are not read."""
-    return select(*(_jobs.c[name] for name in _NAMES), _jobs.c.eta_at, ahead.label("ahead"))
+    return select(
+        *(_jobs.c[name] for name in _NAMES),
+        _jobs.c.eta_at,
+        _jobs.c.due_at,
+        queue_position.label("queue_position"),
+    )
 
 
 @cache
@@ -81,19 +91,41 @@ def _by_id() -> Select[*tuple[Any, ...]]:
         and_(other.c.due_at == _jobs.c.due_at, other.c.id < _jobs.c.id),
     )
     counted = select(func.count()).where(other.c.status == JobStatus.QUEUED, sooner).correlate(_jobs)
-    ahead = case((_jobs.c.status == JobStatus.QUEUED, counted.scalar_subquery()))
-    return _query(ahead).where(_jobs.c.id.in_(bindparam("job_ids", expanding=True)))
+    queue_position = case((_jobs.c.status == JobStatus.QUEUED, counted.scalar_subquery()))
+    return _query(queue_position).where(_jobs.c.id.in_(bindparam("job_ids", expanding=True)))
 
 
 def as_clients_see(rows: Sequence[Any]) -> list[JobOut]:
     """Rows of jobs, with how long those that run will take."""
     moment = now()
     told = []
-    for *values, eta_at, ahead in rows:
+    for *values, eta_at, due_at, queue_position in rows:
         job = dict(zip(_NAMES, values, strict=True))
+        job["warnings"] = job["warnings"] or []
+        job["estimated_seconds"] = round((due_at - job["created_at"]).total_seconds(), 1)
         eta = None if eta_at is None else round(max(0.0, (eta_at - moment).total_seconds()), 1)
-        told.append(JobOut.model_validate({**job, "ahead": ahead, "eta_seconds": eta}))
+        told.append(JobOut.model_validate({**job, "queue_position": queue_position, "eta_seconds": eta}))
     return told
+
+
+def pace(session: Session, kind: JobKind) -> float | None:
+    """How many times as long as expected the last jobs of a kind took; `None` where none has ended well.
+
+    Only jobs that ran through at the first attempt and are no part of another count.
+    """
+    query = (
+        select(_jobs.c.finished_at, _jobs.c.started_at, _jobs.c.due_at, _jobs.c.created_at)
+        .where(_jobs.c.kind == kind, _jobs.c.status == JobStatus.SUCCEEDED)
+        .where(_jobs.c.attempt == 1, _jobs.c.parent_id.is_(None), _jobs.c.due_at > _jobs.c.created_at)
+        .order_by(_jobs.c.id.desc())
+        .limit(LAST)
+    )
+    rows = session.execute(query).all()
+    if not rows:
+        return None
+    taken = sum((row.finished_at - row.started_at).total_seconds() for row in rows)
+    expected = sum((row.due_at - row.created_at).total_seconds() for row in rows)
+    return float(taken / expected)
 
 
 def events(session: Session, job_id: str, after: int, limit: int) -> Sequence[JobEvent]:

@@ -1,6 +1,6 @@
 """The rows of jobs: made, read, and changed only while a condition holds, so that of two who try one wins."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +23,7 @@ def create(
     parent_id: str | None = None,
     *,
     seconds: float,
+    warnings: Sequence[str] = (),
 ) -> Job:
     """A new queued job, not yet committed and not yet sent.
 
@@ -37,6 +38,7 @@ def create(
         links: to the resources that it makes.
         parent_id: the job that it is a part of.
         seconds: that it is expected to take, roughly.
+        warnings: sentences for whoever started it.
     """
     moment = now()
     due_at = moment + timedelta(seconds=seconds)
@@ -50,6 +52,7 @@ def create(
         status=JobStatus.QUEUED,
         params=params,
         links=links,
+        warnings=list(warnings) or None,
         created_at=moment,
         due_at=due_at,
         request_id=logs.request_id(),

@@ -33,9 +33,12 @@ class JobOut(BaseModel):
     status: JobStatus
     progress: float = Field(description="From 0 to 1.")
     step: str = Field(description="What it does now, in a line.")
-    ahead: int | None = Field(description="Queued jobs before this one; `null` once it has started.")
+    queue_position: int | None = Field(description="Queued jobs before this one; `null` once it has started.")
     eta_seconds: float | None = Field(
         description="Seconds until it is over, by its pace so far; `null` while that is not known."
+    )
+    estimated_seconds: float = Field(
+        description="That it takes alone on two cores, roughly, with its parts; 0 where that is not known."
     )
     attempt: int = Field(description="How often it was started.")
     cancel_requested: bool
@@ -46,6 +49,7 @@ class JobOut(BaseModel):
     result: dict[str, Any] | None
     error: ProblemBody | None
     links: dict[str, str] = Field(description="To what it makes.")
+    warnings: list[str] = Field(description="What was chosen or doubted when it was made.")
 
 
 class JobsOut(BaseModel):

@@ -82,6 +82,8 @@ class Job(Base):
     lease_expires_at: Mapped[datetime | None] = mapped_column(index=True)
     eta_at: Mapped[datetime | None]
     """The time at which it will be over by its pace so far; null while that is not known."""
+    warnings: Mapped[list[Any] | None]
+    """Sentences on what was chosen or doubted when it was made; null for none."""
     request_id: Mapped[str | None]
     """The request that it was made for."""
     created_at: Mapped[datetime]

@@ -53,3 +53,10 @@ def living(session: Session, settings: Settings) -> list[Worker]:
     """The workers that have said lately that they live."""
     patience = timedelta(seconds=MISSED * settings.sweep_seconds)
     return list(session.scalars(select(Worker).where(Worker.seen_at >= now() - patience)))
+
+
+def has_gpu(session: Session, settings: Settings) -> bool:
+    """Whether jobs run on a GPU: a worker that lives has one, or the settings name one."""
+    return settings.device.startswith("cuda") or any(
+        worker.gpu_memory is not None for worker in living(session, settings)
+    )

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
+from app import naming
 from app.dependencies import ArtifactsIn, Reading, SettingsIn, Writing
 from app.drawing import MEDIA_TYPES, RESPONSES
 from app.jobs.schemas import JobOut
@@ -20,6 +21,7 @@ from app.latent_spaces.schemas import (
     MeaningOut,
 )
 from app.latent_spaces.tables import LatentSpace
+from app.naming import Relabel, TagFilter
 from app.pages import Cursor, Limit, Page, paginate
 from app.routes import Route
 
@@ -35,9 +37,11 @@ def create_latent_space(
 
 
 @router.get("")
-def list_latent_spaces(session: Reading, cursor: Cursor = None, limit: Limit = 50) -> Page[LatentSpaceOut]:
+def list_latent_spaces(
+    session: Reading, tag: TagFilter = None, cursor: Cursor = None, limit: Limit = 50
+) -> Page[LatentSpaceOut]:
     """Latent spaces, newest first."""
-    rows, following = paginate(session, service.listing(), None, LatentSpace.id, cursor, limit)
+    rows, following = paginate(session, service.listing(tag), None, LatentSpace.id, cursor, limit)
     return Page(items=[service.shown(session, row) for row in rows], next_cursor=following)
 
 
@@ -47,6 +51,20 @@ def get_latent_space(session: Reading, latent_space_id: str) -> LatentSpaceFull:
     row = service.get(session, latent_space_id)
     members = opened.member_ids(session, row)
     return LatentSpaceFull(**service.shown(session, row).model_dump(), genotype_ids=members)
+
+
+@router.patch("/{latent_space_id}")
+def relabel_latent_space(session: Writing, latent_space_id: str, body: Relabel) -> LatentSpaceOut:
+    """Changes name, note and tags."""
+    row = service.get(session, latent_space_id)
+    naming.relabel(session, row, body)
+    return service.shown(session, row)
+
+
+@router.delete("/{latent_space_id}", status_code=204)
+def delete_latent_space(session: Writing, latent_space_id: str, artifacts: ArtifactsIn) -> None:
+    """Removes a trained latent space that nothing was made from, with its job."""
+    service.delete(session, latent_space_id, artifacts)
 
 
 @router.post("/{latent_space_id}/encode")

@@ -5,22 +5,23 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.genotypes.schemas import Chosen
 from app.genotypes.tables import Origin
 from app.jobs.schemas import Seed
+from app.naming import Labels, LabelsOut
 
 Form = Literal["discrete", "continuous"]
 
 
-class LatentSpaceIn(BaseModel):
+class LatentSpaceIn(Labels, Chosen):
     """A latent space to train on chosen genotypes."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={"examples": [{"genotype_ids": ["gen_…", "gen_…"], "preset": "default"}]},
     )
 
     genotype_ids: list[str] = Field(
-        min_length=2, description="The members; at least two, all of one search space."
+        [], description="The members by id or name; at least two, all of one search space."
     )
     preset: str = Field("default", description="`default`, `paper` or `paper-gcn`.")
     overrides: dict[str, Any] = Field({}, description="Fields of the preset to replace.")
@@ -31,7 +32,7 @@ class LatentSpaceIn(BaseModel):
     seed: Seed = 2024
 
 
-class LatentSpaceOut(BaseModel):
+class LatentSpaceOut(LabelsOut):
     """A latent space; ready once its job has succeeded."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -62,12 +63,8 @@ class LatentSpaceFull(LatentSpaceOut):
     genotype_ids: list[str]
 
 
-class EncodeIn(BaseModel):
-    """Genotypes to encode."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    genotype_ids: list[str] = Field(min_length=1, max_length=1_000)
+class EncodeIn(Chosen):
+    """Genotypes to encode, at most a thousand."""
 
 
 class LatentOut(BaseModel):

@@ -9,18 +9,19 @@ from sqlalchemy import Select, bindparam, select
 from sqlalchemy.orm import Session
 from torch import Tensor
 
+from app import database, naming
 from app.artifacts import Artifacts
 from app.database import new_id, now
 from app.genotypes import ranking
 from app.genotypes import service as genotypes
-from app.jobs import lengths
+from app.jobs import lengths, parents
 from app.jobs import service as jobs
 from app.jobs.tables import Job, JobKind
 from app.latent_spaces import opened
 from app.latent_spaces.schemas import EncodeIn, LatentOut, LatentSpaceIn, LatentSpaceOut
 from app.latent_spaces.tables import LatentMember, LatentSpace
-from app.problems import InvalidRequest, NotFound
-from app.recipes import resolve
+from app.overrides import resolve
+from app.problems import Conflict, InvalidRequest, NotFound
 from app.settings import Settings
 from models.genotypes import genotype as forms
 from models.genotypes import graph as graphs
@@ -28,6 +29,9 @@ from models.genotypes.agreement import FEWEST
 from models.latent_spaces.vgae import PRESETS, decode
 
 PREFIX = "lat"
+
+MOST_ENCODED = 1_000
+"""Genotypes that one request may encode."""
 
 
 def start(session: Session, request: LatentSpaceIn, settings: Settings) -> Job:
@@ -38,9 +42,11 @@ def start(session: Session, request: LatentSpaceIn, settings: Settings) -> Job:
             unknown preset.
     """
     recipe = resolve(PRESETS, request.preset, request.overrides, field="preset")
-    if len(request.genotype_ids) > settings.max_members:
-        raise InvalidRequest.of("genotype_ids", f"must have at most {settings.max_members} members")
-    members = genotypes.get_many(session, request.genotype_ids, "genotype_ids")
+    if request.members is None and len(request.genotype_ids) < 2:
+        raise InvalidRequest.of("genotype_ids", "must be at least two")
+    members = genotypes.chosen(session, request, settings.max_members)
+    if len(members) < 2:
+        raise InvalidRequest.of("members", "must be at least two; one is of this description")
     for position, member in enumerate(members):
         if member.search_space != members[0].search_space:
             raise InvalidRequest.of(
@@ -66,6 +72,7 @@ def start(session: Session, request: LatentSpaceIn, settings: Settings) -> Job:
             code_version=version("vgae-nas"),
             member_count=len(members),
             created_at=now(),
+            **naming.labelled(session, LatentSpace, request),
         )
     )
     session.flush()
@@ -106,9 +113,9 @@ def get(session: Session, space_id: str) -> LatentSpace:
     return space
 
 
-def listing() -> Select[*tuple[Any, ...]]:
-    """The query for all latent spaces."""
-    return select(LatentSpace)
+def listing(tag: str | None = None) -> Select[*tuple[Any, ...]]:
+    """The query for latent spaces."""
+    return naming.tagged(select(LatentSpace), LatentSpace.labels, tag)
 
 
 def newest(session: Session, search_space: str) -> tuple[LatentSpace, str]:
@@ -137,6 +144,24 @@ def _newest() -> Select[*tuple[Any, ...]]:
     )
     # the ids of trained spaces sort by time, and after those of ready spaces
     return trained.order_by(LatentSpace.id.desc()).limit(1)
+
+
+def delete(session: Session, space_id: str, artifacts: Artifacts) -> None:
+    """Removes a trained space with its job; its members stay.
+
+    Raises:
+        NotFound: there is none.
+        Conflict: it ships with the service, is still trained, or something was made from it.
+    """
+    space = get(session, space_id)
+    if space.job_id is None:
+        raise Conflict(f"{space_id} ships with the service")
+    job_id, key = space.job_id, space.artifact_key
+    database.delete(session, space)
+    parents.remove(session, job_id)
+    session.commit()
+    if key is not None:
+        artifacts.delete(key)
 
 
 def shown(session: Session, row: LatentSpace) -> LatentSpaceOut:
@@ -188,7 +213,7 @@ def encode_genotypes(
         InvalidRequest: unknown genotypes, or of another search space.
     """
     space = opened.open_space(session, space_id, artifacts)
-    rows = genotypes.get_many(session, request.genotype_ids, "genotype_ids")
+    rows = genotypes.chosen(session, request, MOST_ENCODED)
     mu = space.encode(rows, "genotype_ids")
     wanted = forms.to_tensor([genotypes.discrete(row) for row in rows], space.space)
     exact = (decode(space.net, mu) == wanted).flatten(1).all(1)

@@ -7,14 +7,16 @@ from sqlalchemy import ForeignKey, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base
+from app.naming import Labelled
 
 
-class LatentSpace(Base):
+class LatentSpace(Labelled, Base):
     """One VGAE trained on chosen genotypes."""
 
     __tablename__ = "latent_spaces"
 
     id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str | None] = mapped_column(index=True, unique=True)
     job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"), unique=True)
     """The job that trained it; null for a space that ships with the service."""
     search_space: Mapped[str]

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from app.dependencies import Reading, Writing
+from app.dependencies import Reading, SettingsIn, Writing
 from app.jobs.schemas import JobsOut
 from app.jobs.starter import StarterIn
 from app.pages import Cursor, Limit, Page, paginate
@@ -15,9 +15,9 @@ router = APIRouter(prefix="/v1/searches", tags=["searches"], route_class=Route)
 
 
 @router.post("", status_code=202)
-def create_searches(session: Writing, body: SearchIn, starter: StarterIn) -> JobsOut:
+def create_searches(session: Writing, body: SearchIn, settings: SettingsIn, starter: StarterIn) -> JobsOut:
     """Starts a search, one job for each seed. `Location` is the first job's."""
-    return JobsOut(items=starter.start(session, service.start(session, body)))
+    return JobsOut(items=starter.start(session, service.start(session, body, settings)))
 
 
 @router.get("")
@@ -33,3 +33,9 @@ def list_searches(
 def get_search(session: Reading, search_id: str) -> SearchOut:
     """One search, and what it found."""
     return SearchOut.model_validate(service.get(session, search_id))
+
+
+@router.delete("/{search_id}", status_code=204)
+def delete_search(session: Writing, search_id: str) -> None:
+    """Removes a search that is over; what it found stays."""
+    service.delete(session, search_id)

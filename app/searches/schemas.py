@@ -6,21 +6,24 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.jobs.schemas import Seeds
+from app.naming import Body
 from models.genotypes.search_space import DEFAULT_SPACE
 
 
-class SearchIn(BaseModel):
+class SearchIn(Body):
     """A search on a data set, once for each seed."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={"examples": [{"dataset_id": "ds_…", "recipe": "quick", "seeds": [1, 2]}]},
     )
 
     dataset_id: str
     search_space: str = DEFAULT_SPACE
     method: Literal["pc-darts", "random"] = "pc-darts"
-    recipe: str = Field("paper-small", description="`paper-small` or `quick`.")
+    recipe: str | None = Field(
+        None,
+        description="`quick` or `paper-small`; by default `paper-small` where a worker has a GPU.",
+    )
     overrides: dict[str, Any] = Field({}, description="Fields of the recipe to replace.")
     seeds: Seeds = [2024]
 

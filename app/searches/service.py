@@ -6,19 +6,21 @@ from typing import Any
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from app import database
 from app.database import new_id, now
 from app.datasets import service as datasets
 from app.evaluations import service as evaluations
 from app.evaluations.tables import EvaluationKind
 from app.genotypes import service as genotypes
 from app.genotypes.tables import Origin
-from app.jobs import lengths
+from app.jobs import lengths, parents, workers
 from app.jobs import service as jobs
 from app.jobs.tables import Job, JobKind
+from app.overrides import choose
 from app.problems import InvalidRequest, NotFound
-from app.recipes import resolve
 from app.searches.schemas import SearchIn
 from app.searches.tables import Search
+from app.settings import Settings
 from models.datasets.data import DataError
 from models.genotypes.genotype import ContinuousGenotype, Genotype
 from models.searches.limits import LimitError
@@ -27,7 +29,7 @@ from models.searches.search import RECIPES, require_searchable
 PREFIX = "se"
 
 
-def start(session: Session, request: SearchIn) -> list[Job]:
+def start(session: Session, request: SearchIn, settings: Settings) -> list[Job]:
     """One search and one job for each seed.
 
     Raises:
@@ -35,7 +37,13 @@ def start(session: Session, request: SearchIn) -> list[Job]:
     """
     dataset = datasets.get(session, request.dataset_id, "dataset_id")
     space = genotypes.space_of(request.search_space)
-    recipe = resolve(RECIPES, request.recipe, request.overrides)
+    choice = choose(RECIPES, request, workers.has_gpu(session, settings))
+    recipe, warnings = choice.recipe, list(choice.warnings)
+    if request.method != "random" and recipe.epochs <= recipe.warmup_epochs:
+        warnings.append(
+            f"all {recipe.epochs} epochs are warm-up, in which no operation is chosen: what it finds is as "
+            f"good as random; take more than {recipe.warmup_epochs} epochs"
+        )
     try:
         recipe.limits.require_possible(space)
     except LimitError as error:
@@ -55,7 +63,9 @@ def start(session: Session, request: SearchIn) -> list[Job]:
     for seed in request.seeds:
         search_id = new_id(PREFIX)
         links = {"search": f"/v1/searches/{search_id}"}
-        job = jobs.create(session, JobKind.SEARCH, {"search_id": search_id}, links, seconds=seconds)
+        job = jobs.create(
+            session, JobKind.SEARCH, {"search_id": search_id}, links, seconds=seconds, warnings=warnings
+        )
         session.add(
             Search(
                 id=search_id,
@@ -63,7 +73,7 @@ def start(session: Session, request: SearchIn) -> list[Job]:
                 dataset_id=dataset.id,
                 search_space=space.name,
                 method=request.method,
-                recipe=request.recipe,
+                recipe=choice.name,
                 settings=asdict(recipe),
                 seed=seed,
                 created_at=now(),
@@ -84,6 +94,19 @@ def get(session: Session, search_id: str) -> Search:
     if search is None:
         raise NotFound(f"there is no search {search_id!r}")
     return search
+
+
+def delete(session: Session, search_id: str) -> None:
+    """Removes a search that is over, with its job; the genotype that it found stays.
+
+    Raises:
+        NotFound: there is none.
+        Conflict: it is not over.
+    """
+    search = get(session, search_id)
+    database.delete(session, search)
+    parents.remove(session, search.job_id)
+    session.commit()
 
 
 def listing(dataset_id: str | None) -> Select[*tuple[Any, ...]]:

@@ -8,7 +8,7 @@ from app.jobs.starter import StarterIn
 from app.pages import Cursor, Limit, Page, paginate
 from app.routes import Route
 from app.trainings import service
-from app.trainings.schemas import TrainingIn, TrainingOut
+from app.trainings.schemas import Expand, TrainingIn, TrainingOut
 from app.trainings.tables import Training
 
 router = APIRouter(prefix="/v1", tags=["trainings"], route_class=Route)
@@ -25,19 +25,27 @@ def list_trainings(
     session: Reading,
     dataset_id: str | None = None,
     genotype_id: str | None = None,
+    experiment_id: str | None = None,
+    expand: Expand = "",
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[TrainingOut]:
     """Trainings, newest first."""
-    query = service.listing(dataset_id, genotype_id)
+    query = service.listing(dataset_id, genotype_id, experiment_id)
     rows, following = paginate(session, query, None, Training.id, cursor, limit)
-    return Page(items=[TrainingOut.model_validate(row) for row in rows], next_cursor=following)
+    return Page(items=service.shown(session, rows, expand), next_cursor=following)
 
 
 @router.get("/trainings/{training_id}")
-def get_training(session: Reading, training_id: str) -> TrainingOut:
+def get_training(session: Reading, training_id: str, expand: Expand = "") -> TrainingOut:
     """One training."""
-    return TrainingOut.model_validate(service.get(session, training_id))
+    return service.shown(session, [service.get(session, training_id)], expand)[0]
+
+
+@router.delete("/trainings/{training_id}", status_code=204)
+def delete_training(session: Writing, training_id: str, artifacts: ArtifactsIn) -> None:
+    """Removes a training that is over, with its evaluation and weights."""
+    service.delete(session, training_id, artifacts)
 
 
 @router.get(

@@ -1,26 +1,31 @@
 """Trainings and leaderboards as clients send and see them."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.evaluations.schemas import EvaluationOut
+from app.genotypes.schemas import Chosen, GenotypeOut
 from app.jobs.schemas import Seeds
 
 
-class TrainingIn(BaseModel):
+class TrainingIn(Chosen):
     """Genotypes to retrain on a data set, each once for each seed."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [{"dataset_id": "ds_…", "genotype_ids": ["gen_…"], "recipe": "quick"}]
         },
     )
 
     dataset_id: str
-    genotype_ids: list[str] = Field(min_length=1)
-    recipe: str = Field("paper-small", description="`paper-small`, `paper-imagenet`, `quick` or `fine-tune`.")
+    recipe: str | None = Field(
+        None,
+        description="`quick`, `paper-small`, `paper-imagenet` or `fine-tune`; by default `paper-small` where "
+        "a worker has a GPU, else `quick`.",
+    )
     overrides: dict[str, Any] = Field({}, description="Fields of the recipe to replace.")
     network: Literal["recipe", "source"] = Field(
         "recipe",
@@ -31,6 +36,15 @@ class TrainingIn(BaseModel):
     arm: str | None = Field(
         None, min_length=1, max_length=100, description="A label that the leaderboard keeps."
     )
+
+
+Expand = Annotated[
+    str,
+    Query(
+        pattern=r"^(genotype|evaluation)?(,(genotype|evaluation))*$",
+        description="What to answer with beside the ids: `genotype`, `evaluation`, or both with a comma.",
+    ),
+]
 
 
 class TrainingOut(BaseModel):
@@ -54,3 +68,5 @@ class TrainingOut(BaseModel):
     brief: bool = Field(description="Whether a campaign keeps it shorter than its recipe is.")
     history: list[dict[str, Any]] | None = Field(description="One entry an epoch, once it is over.")
     created_at: datetime
+    genotype: GenotypeOut | None = Field(None, description="With `expand=genotype`.")
+    evaluation: EvaluationOut | None = Field(None, description="With `expand=evaluation`, once it is over.")

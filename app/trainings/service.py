@@ -1,6 +1,6 @@
 """Starting trainings, building them, and keeping what they measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -10,20 +10,24 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 from torch import Tensor
 
+from app import database
 from app.artifacts import Artifacts
 from app.database import Database, new_id, now
 from app.datasets import service as datasets
 from app.datasets.tables import Dataset
 from app.evaluations import service as evaluations
+from app.evaluations.schemas import EvaluationOut
 from app.evaluations.tables import Evaluation, EvaluationKind
 from app.genotypes import service as genotypes
-from app.jobs import lengths
+from app.genotypes.schemas import GenotypeOut
+from app.genotypes.tables import Genotype
+from app.jobs import lengths, parents, workers
 from app.jobs import service as jobs
 from app.jobs.tables import Job, JobKind
+from app.overrides import choose
 from app.problems import Conflict, InvalidRequest, NotFound
-from app.recipes import resolve
 from app.settings import Settings
-from app.trainings.schemas import TrainingIn
+from app.trainings.schemas import TrainingIn, TrainingOut
 from app.trainings.tables import Training
 from models.datasets.data import DataError, require_size
 from models.trainings import retrain
@@ -46,15 +50,13 @@ def start(session: Session, request: TrainingIn, settings: Settings) -> list[Job
             more jobs than one request may start.
     """
     dataset = datasets.get(session, request.dataset_id, "dataset_id")
-    recipe = resolve(RECIPES, request.recipe, request.overrides)
+    choice = choose(RECIPES, request, workers.has_gpu(session, settings))
+    recipe = choice.recipe
     require_trainable(dataset, recipe, "dataset_id")
-    count = len(request.genotype_ids) * len(request.seeds)
-    if count > settings.max_jobs_per_request:
-        raise InvalidRequest.of(
-            "genotype_ids", f"would start {count} trainings; at most {settings.max_jobs_per_request} at once"
-        )
-    started = []
-    rows = genotypes.get_many(session, request.genotype_ids, "genotype_ids")
+    most, started = settings.max_jobs_per_request, []
+    _require_few(len(request.genotype_ids) * len(request.seeds), most)
+    rows = genotypes.chosen(session, request, most)
+    _require_few(len(rows) * len(request.seeds), most)
     recipes = [recipe] * len(rows)
     if request.network == "source":
         _require_free(request)
@@ -63,10 +65,16 @@ def start(session: Session, request: TrainingIn, settings: Settings) -> list[Job
         ]
     for genotype, settled in zip(rows, recipes, strict=True):
         for seed in request.seeds:
-            plan = Plan(dataset.id, request.recipe, settled, seed, request.arm, genotype_id=genotype.id)
-            started.append(create(session, plan))
+            plan = Plan(dataset.id, choice.name, settled, seed, request.arm, genotype_id=genotype.id)
+            started.append(create(session, plan, choice.warnings))
     session.commit()
     return started
+
+
+def _require_few(count: int, most: int) -> None:
+    """Raises `InvalidRequest` for more trainings than one request may start."""
+    if count > most:
+        raise InvalidRequest.of("genotype_ids", f"would start {count} trainings; at most {most} at once")
 
 
 @dataclass(frozen=True)
@@ -86,8 +94,8 @@ class Plan:
     brief: bool = False
 
 
-def create(session: Session, plan: Plan) -> Job:
-    """A training and its job, not yet committed."""
+def create(session: Session, plan: Plan, warnings: Sequence[str] = ()) -> Job:
+    """A training and its job with what is to be told of it, not yet committed."""
     training_id = new_id(PREFIX)
     links = {"training": f"/v1/trainings/{training_id}"}
     if plan.genotype_id is not None:
@@ -96,7 +104,9 @@ def create(session: Session, plan: Plan) -> Job:
     images = min(dataset.train_count, recipe.train_images or dataset.train_count)
     seconds = lengths.of_network(recipe.epochs, images, dataset.image_size, recipe.channels, recipe.cells)
     params = {"training_id": training_id}
-    job = jobs.create(session, JobKind.TRAIN, params, links, plan.parent_job_id, seconds=seconds)
+    job = jobs.create(
+        session, JobKind.TRAIN, params, links, plan.parent_job_id, seconds=seconds, warnings=warnings
+    )
     session.add(
         Training(
             id=training_id,
@@ -180,6 +190,28 @@ def get(session: Session, training_id: str) -> Training:
     return training
 
 
+def delete(session: Session, training_id: str, artifacts: Artifacts) -> None:
+    """Removes a training that is over, with its evaluation, weights and job.
+
+    Raises:
+        NotFound: there is none.
+        Conflict: it is not over, or is a part of an experiment or a campaign.
+    """
+    training = get(session, training_id)
+    parent = jobs.get(session, training.job_id).parent_id
+    if parent is not None:
+        raise Conflict(f"training {training_id} is a part of job {parent}; remove what that is of first")
+    key, evaluation = training.weights_key, evaluations.of_training(session, training_id)
+    if evaluation is not None:
+        session.delete(evaluation)
+        session.flush()
+    database.delete(session, training)
+    parents.remove(session, training.job_id)
+    session.commit()
+    if key is not None:
+        artifacts.delete(key)
+
+
 def weights(session: Session, training_id: str, artifacts: Artifacts) -> bytes:
     """The weights of a trained network, as safetensors.
 
@@ -214,9 +246,35 @@ def facts(session: Session, training_id: str, test_accuracy: float | None) -> di
     return {name: value for name, value in known.items() if value is not None}
 
 
-def listing(dataset_id: str | None, genotype_id: str | None) -> Select[*tuple[Any, ...]]:
-    """Trainings of a data set and genotype."""
+def shown(session: Session, rows: Sequence[Training], expand: str) -> list[TrainingOut]:
+    """Trainings as clients see them, with what `expand` names beside their ids."""
+    known: dict[str, dict[str | None, Any]] = {"genotype": {}, "evaluation": {}}
+    if "genotype" in expand:
+        query = select(Genotype).where(Genotype.id.in_([row.genotype_id for row in rows]))
+        known["genotype"] = {row.id: GenotypeOut.model_validate(row) for row in session.scalars(query)}
+    if "evaluation" in expand:
+        measured = select(Evaluation).where(Evaluation.training_id.in_([row.id for row in rows]))
+        known["evaluation"] = {
+            row.training_id: EvaluationOut.model_validate(row) for row in session.scalars(measured)
+        }
+    names = [name for name in TrainingOut.model_fields if name not in known]
+    return [
+        TrainingOut(
+            **{name: getattr(row, name) for name in names},
+            genotype=known["genotype"].get(row.genotype_id),
+            evaluation=known["evaluation"].get(row.id),
+        )
+        for row in rows
+    ]
+
+
+def listing(
+    dataset_id: str | None, genotype_id: str | None, experiment_id: str | None
+) -> Select[*tuple[Any, ...]]:
+    """Trainings of a data set, genotype and experiment."""
     query = select(Training)
+    if experiment_id is not None:
+        query = query.where(Training.experiment_id == experiment_id)
     if dataset_id is not None:
         query = query.where(Training.dataset_id == dataset_id)
     if genotype_id is not None:

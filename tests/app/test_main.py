@@ -329,7 +329,7 @@ def test_the_openapi_document_tells_what_holds_for_all_operations(service: Servi
     ("method", "path", "allowed"),
     [
         ("PUT", "/v1/genotypes", "GET, POST"),
-        ("POST", "/v1/genotypes/gen_x", "DELETE, GET"),
+        ("POST", "/v1/genotypes/gen_x", "DELETE, GET, PATCH"),
         ("GET", "/v1/genotypes/batch/x", None),
         ("DELETE", "/healthz", "GET"),
     ],

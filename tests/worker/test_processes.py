@@ -21,7 +21,7 @@ from app.jobs.tables import JobKind, Message
 from app.main import create_app
 from app.settings import Settings
 from tests.app.searches.test_endpoints import TINY
-from tests.conftest import Service
+from tests.conftest import LONG, Service
 
 SLOW = {**TINY, "epochs": 8, "channels": 16, "train_images": 256}
 """A search that takes several seconds."""
@@ -35,6 +35,15 @@ FAST_LEASES = {
     "sweep_seconds": 0.5,
     "lost_message_seconds": 1.0,
 }
+
+
+EMBEDDED = pytest.mark.parametrize(
+    "settings", ["embedded", pytest.param("production", marks=LONG)], indirect=True
+)
+PRODUCTION = pytest.mark.parametrize(
+    "settings", ["production", pytest.param("embedded", marks=LONG)], indirect=True
+)
+"""The deployment on which a test runs each time; `make test-long` runs it on the other too."""
 
 
 @pytest.fixture(params=["embedded", "production"])
@@ -142,6 +151,7 @@ def test_a_broker_that_forgets_everything_loses_no_job(
         assert wait_for(service, job_id, succeeded)["attempt"] == 1
 
 
+@EMBEDDED
 def test_a_message_delivered_often_to_several_workers_runs_the_job_once(
     service: Service, settings: Settings, digits: str, start_worker: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
@@ -158,6 +168,7 @@ def test_a_message_delivered_often_to_several_workers_runs_the_job_once(
         assert types == ["queued", "started", "progress", "progress", "succeeded"]
 
 
+@PRODUCTION
 def test_a_stopped_worker_gives_its_job_back_and_another_goes_on(
     service: Service, digits: str, start_worker: Callable[[], subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
@@ -290,7 +301,7 @@ def test_a_queue_without_a_worker_is_told(
         ready = client.get("/readyz").json()
         assert (ready["status"], ready["workers"], ready["queued_jobs"]) == ("ok", 0, 3)
         assert "3 jobs of the kind 'search' wait and no worker" in ready["warnings"][0]
-        assert [job["ahead"] for job in jobs] == [0, 1, 2]
+        assert [job["queue_position"] for job in jobs] == [0, 1, 2]
 
 
 def test_a_server_without_a_broker_still_takes_jobs(settings: Settings) -> None:
@@ -303,6 +314,7 @@ def test_a_server_without_a_broker_still_takes_jobs(settings: Settings) -> None:
         assert client.get(answer.headers["Location"]).json()["status"] == "queued"
 
 
+@EMBEDDED
 def test_an_experiment_outlives_a_killed_worker_and_is_shared_by_two(
     service: Service, digits: str, start_worker: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
@@ -328,6 +340,7 @@ def test_an_experiment_outlives_a_killed_worker_and_is_shared_by_two(
     assert [row["n"] for row in service.get(job["links"]["table"])["items"]] == [3, 1]
 
 
+@PRODUCTION
 def test_a_campaign_outlives_a_killed_worker_and_is_shared_by_two(
     service: Service, digits: str, start_worker: Callable[[], subprocess.Popen[bytes]]
 ) -> None:

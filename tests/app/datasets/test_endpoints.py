@@ -51,6 +51,7 @@ def test_digits_are_built_in_and_added_once(service: Service) -> None:
     assert service.get(f"/v1/datasets/{first['id']}") == first
 
 
+@ONE_DATABASE
 def test_a_torchvision_set_is_read_from_the_data_root(service: Service) -> None:
     if not service.settings.data_root.is_dir():
         pytest.skip("no data root")
@@ -65,6 +66,7 @@ def test_an_uploaded_archive_becomes_a_data_set_that_can_be_trained_on(service: 
     train_briefly(service, dataset["id"])
 
 
+@ONE_DATABASE
 def test_a_folder_too_large_for_memory_is_trained_on_as_a_stream(settings: Settings, tmp_path: Path) -> None:
     for name, content in small().items():
         (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -172,6 +174,7 @@ def folder_service(settings: Settings, tmp_path: Path) -> Iterator[Service]:
         yield service
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -286,6 +289,7 @@ def test_a_data_set_of_facts_alone_has_no_neighbors(service: Service, digits: st
     assert service.client.get("/v1/datasets/ds_x/neighbors").status_code == 404
 
 
+@ONE_DATABASE
 def test_a_data_set_is_shown_as_a_sheet_and_as_single_images(service: Service) -> None:
     dataset = upload(service, small()).json()["id"]
     answer = service.client.get(f"/v1/datasets/{dataset}/sheet.png")
@@ -307,6 +311,7 @@ def test_a_data_set_is_shown_as_a_sheet_and_as_single_images(service: Service) -
     assert service.client.get("/v1/datasets/ds_x/sheet.png").status_code == 404
 
 
+@ONE_DATABASE
 def test_a_streamed_folder_is_shown_too_and_one_of_facts_is_refused(
     folder_service: Service, tmp_path: Path
 ) -> None:
@@ -333,6 +338,7 @@ def test_the_licence_and_the_share_of_the_test_split_are_kept(service: Service) 
     assert [error["field"] for error in refused.json()["errors"]] == ["test_share"]
 
 
+@ONE_DATABASE
 def test_a_folder_is_read_again_with_its_own_share(service: Service, tmp_path: Path) -> None:
     service.settings.data_root = tmp_path / "data"
     for label in "ab":
@@ -350,6 +356,7 @@ def test_a_folder_is_read_again_with_its_own_share(service: Service, tmp_path: P
     train_briefly(service, dataset["id"])
 
 
+@ONE_DATABASE
 def test_reading_that_takes_too_long_is_refused_and_leaves_nothing(service: Service) -> None:
     service.settings.read_seconds = 1e-3
     answer = upload(service, small())
@@ -362,6 +369,7 @@ def test_reading_that_takes_too_long_is_refused_and_leaves_nothing(service: Serv
     assert upload(service, small()).status_code == 201
 
 
+@ONE_DATABASE
 def test_a_reader_that_dies_takes_nothing_with_it(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as hostile:
         hostile.setattr("app.datasets.reading.load_archive", die)

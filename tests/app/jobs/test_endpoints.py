@@ -5,6 +5,8 @@ import time
 
 import pytest
 
+from app.jobs import workers
+from app.jobs.tables import JobKind
 from tests.app.searches.test_endpoints import TINY
 from tests.conftest import Service
 
@@ -78,9 +80,41 @@ def test_the_list_filters_by_kind_and_status(service: Service, job: str) -> None
 def test_a_queued_job_says_how_many_are_before_it(service: Service, digits: str) -> None:
     body = {"dataset_id": digits, "recipe": "quick", "overrides": TINY, "seeds": [1, 2, 3]}
     started = service.post("/v1/searches", body)["items"]
-    assert [job["ahead"] for job in started] == [0, 1, 2]
+    assert [job["queue_position"] for job in started] == [0, 1, 2]
     service.post(f"/v1/jobs/{started[0]['id']}/cancel")
-    shown = {job["id"]: job["ahead"] for job in service.get("/v1/jobs")["items"]}
+    shown = {job["id"]: job["queue_position"] for job in service.get("/v1/jobs")["items"]}
     assert [shown[job["id"]] for job in started] == [None, 0, 1]
-    assert service.get(f"/v1/jobs/{started[2]['id']}")["ahead"] == 1
+    assert service.get(f"/v1/jobs/{started[2]['id']}")["queue_position"] == 1
     assert all(job["eta_seconds"] is None for job in started)
+
+
+def test_a_get_waits_for_the_end_and_no_longer(service: Service, job: str) -> None:
+    began = time.monotonic()
+    assert service.get(f"/v1/jobs/{job}", wait=0.3)["status"] == "queued"
+    assert time.monotonic() - began >= 0.3
+    worker = threading.Thread(target=service.run_job, args=(job,))
+    worker.start()
+    assert service.get(f"/v1/jobs/{job}", wait=60)["status"] == "succeeded"
+    worker.join()
+    assert service.get(f"/v1/jobs/{job}", wait=60)["status"] == "succeeded"  # over already: at once
+    assert service.client.get("/v1/jobs/job_none?wait=60").status_code == 404
+    assert service.client.get(f"/v1/jobs/{job}?wait=61").status_code == 422
+
+
+def test_a_job_tells_what_was_chosen_and_how_long_it_may_take(service: Service, digits: str) -> None:
+    (job,) = service.post("/v1/searches", {"dataset": "digits"})["items"]
+    assert job["warnings"] == ["recipe 'quick' was taken, as the request names none and no worker has a GPU"]
+    assert job["estimated_seconds"] > 0
+    assert service.get(job["links"]["search"])["recipe"] == "quick"
+    body = {"dataset": "digits", "recipe": "quick", "overrides": {"epochs": 2, "warmup_epochs": 2}}
+    (job,) = service.post("/v1/searches", body)["items"]
+    assert "as good as random" in job["warnings"][0]
+    assert service.get(f"/v1/jobs/{job['id']}")["warnings"] == job["warnings"]
+
+
+def test_the_default_recipe_is_that_of_a_gpu_where_a_worker_has_one(service: Service, digits: str) -> None:
+    with service.database.session() as session:
+        workers.stay(session, workers.enter(session, [JobKind.SEARCH]), gpu_memory=1)
+    (job,) = service.post("/v1/searches", {"dataset": "digits"})["items"]
+    assert "a worker has a GPU" in job["warnings"][0]
+    assert service.get(job["links"]["search"])["recipe"] == "paper-small"

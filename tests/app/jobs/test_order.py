@@ -87,8 +87,8 @@ def test_a_job_tells_how_many_are_before_it(session: Session, lengths: list[int]
     for length in lengths:
         made(session, JobKind.TRAIN, 1_000 * length)
     rows = session.execute(queries.listing(None, None)).all()
-    listed = {job.id: job.ahead for job in queries.as_clients_see(rows)}
-    alone = {job_id: queries.get(session, job_id).ahead for job_id in listed}
+    listed = {job.id: job.queue_position for job in queries.as_clients_see(rows)}
+    alone = {job_id: queries.get(session, job_id).queue_position for job_id in listed}
     order = drained(session)
     assert listed == alone == {job_id: place for place, job_id in enumerate(order)}
-    assert all(job.ahead is None for job in queries.shown(session, order))
+    assert all(job.queue_position is None for job in queries.shown(session, order))

@@ -1,0 +1,1 @@
+"""Keys: who may use the service, for what, and how much."""

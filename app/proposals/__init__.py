@@ -1,0 +1,1 @@
+"""Proposals: architectures for a data set from one call."""

@@ -1,0 +1,1 @@
+"""Recipes: the named hyper-parameters of trainings, searches and latent spaces."""
