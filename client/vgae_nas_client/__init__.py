@@ -1,6 +1,7 @@
 """The Python client of the VGAE-NAS service: good networks for your own images at zero search hours."""
 
-from vgae_nas_client.aio import AsyncClient
+from typing import TYPE_CHECKING, Any
+
 from vgae_nas_client.errors import (
     Conflict,
     InvalidRequest,
@@ -13,7 +14,10 @@ from vgae_nas_client.errors import (
     ServiceUnreachable,
     TooManyRequests,
 )
-from vgae_nas_client.sync import Client
+
+if TYPE_CHECKING:
+    from vgae_nas_client.aio import AsyncClient
+    from vgae_nas_client.sync import Client
 
 __all__ = [
     "AsyncClient",
@@ -29,3 +33,16 @@ __all__ = [
     "ServiceUnreachable",
     "TooManyRequests",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The clients, imported when they are first asked for: the command line's help needs none."""
+    if name == "Client":
+        from vgae_nas_client.sync import Client
+
+        return Client
+    if name == "AsyncClient":
+        from vgae_nas_client.aio import AsyncClient
+
+        return AsyncClient
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

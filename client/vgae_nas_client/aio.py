@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
+from importlib.util import module_from_spec, spec_from_file_location
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -384,9 +385,15 @@ class AsyncArchitecture:
 
         The service's Python file is run for it: only take it from a service that you trust.
         """
-        space: dict[str, Any] = {"__name__": "vgae_nas_architecture"}
-        exec(compile(await self.module(), "module.py", "exec"), space)
-        return space["build"]()
+        with tempfile.TemporaryDirectory(prefix="vgae-nas-") as folder:
+            path = Path(folder) / "module.py"
+            path.write_text(await self.module(), encoding="utf-8")
+            spec = spec_from_file_location("vgae_nas_architecture", path)
+            assert spec is not None
+            assert spec.loader is not None
+            module = module_from_spec(spec)
+            spec.loader.exec_module(module)
+        return module.build()
 
     async def save(self, folder: str | Path) -> Path:
         """Writes `module.py` and `cells.svg` into a folder."""

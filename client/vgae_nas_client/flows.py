@@ -4,11 +4,11 @@ A flow is a generator: it yields what is to be done, a request or a pause, is se
 returns its result. So each is written once, and `Client` and `AsyncClient` differ in how they do a step.
 """
 
-import random
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import SystemRandom
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -101,7 +101,7 @@ def send(call: Call, retries: int) -> Flow[Answer]:
         if not left or not passing:
             break
         asked = answer.headers.get("retry-after", "")
-        yield Pause(max(float(asked) if asked.isdigit() else 0.0, pause * random.uniform(0.5, 1.0)))
+        yield Pause(max(float(asked) if asked.isdigit() else 0.0, pause * SystemRandom().uniform(0.5, 1.0)))
         pause = min(2 * pause, LONGEST_PAUSE)
     if not answer.status:
         raise ServiceUnreachable(f"no answer from the service: {answer.text}")

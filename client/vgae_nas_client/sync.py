@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import cached_property
+from importlib.util import module_from_spec, spec_from_file_location
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -378,9 +379,15 @@ class Architecture:
 
         The service's Python file is run for it: only take it from a service that you trust.
         """
-        space: dict[str, Any] = {"__name__": "vgae_nas_architecture"}
-        exec(compile(self.module(), "module.py", "exec"), space)
-        return space["build"]()
+        with tempfile.TemporaryDirectory(prefix="vgae-nas-") as folder:
+            path = Path(folder) / "module.py"
+            path.write_text(self.module(), encoding="utf-8")
+            spec = spec_from_file_location("vgae_nas_architecture", path)
+            assert spec is not None
+            assert spec.loader is not None
+            module = module_from_spec(spec)
+            spec.loader.exec_module(module)
+        return module.build()
 
     def save(self, folder: str | Path) -> Path:
         """Writes `module.py` and `cells.svg` into a folder."""

@@ -12,6 +12,7 @@ from vgae_nas_client import errors, flows
 from vgae_nas_client.flows import Answer, Attempt, Call, Flow, Pause
 
 CLIENT = Path(__file__).parents[2] / "client"
+AIO = CLIENT / "vgae_nas_client" / "aio.py"
 
 
 def driven(flow: Flow[Any], answers: list[Answer]) -> tuple[Any, list[Call], list[float]]:
@@ -96,7 +97,7 @@ def test_the_client_to_be_awaited_is_written_from_the_other() -> None:
     text = converted((CLIENT / "vgae_nas_client" / "sync.py").read_text(encoding="utf-8"))
     for command in (["check", "--fix", "--quiet"], ["format", "--quiet"]):
         ran = subprocess.run(
-            [str(Path(sys.executable).parent / "ruff"), *command, "--stdin-filename", "client/aio.py", "-"],
+            [str(Path(sys.executable).parent / "ruff"), *command, "--stdin-filename", str(AIO), "-"],
             input=text,
             capture_output=True,
             text=True,
@@ -104,4 +105,4 @@ def test_the_client_to_be_awaited_is_written_from_the_other() -> None:
             timeout=120,
         )
         text = ran.stdout
-    assert text == (CLIENT / "vgae_nas_client" / "aio.py").read_text(encoding="utf-8")
+    assert text == AIO.read_text(encoding="utf-8")
