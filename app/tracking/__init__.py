@@ -1,0 +1,1 @@
+"""Tracking: jobs as runs of an MLflow server."""
