@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 import typer
 from vgae_nas_client.cli import count
 
-from tests.client.conftest import COMMAND, PATIENCE_SECONDS
+from tests.client.conftest import COMMAND, PATIENCE_SECONDS, free_port
 
 
 def run(url: str, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -89,9 +88,7 @@ def test_help_has_the_commands_of_client_and_service_and_loads_neither() -> None
 
 def test_up_makes_everything_ready_and_says_where_it_is(tmp_path: Path) -> None:
     environment = {**os.environ, "VGAE_NAS_HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [COMMAND, "up", "--port", str(port), "--workers", "0"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
