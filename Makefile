@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 WORKERS ?= 2
 
-.PHONY: demo test test-long serve lint audit lock faults fuzz hostile newcomer bench-api bench-store bench-search bench-latent bench-quality bench-ablation bench-generate bench-train bench-start bench-streams bench-threads bench-upload bench-sizes bench-export bench-spaces bench-transfer bench-predict bench-scores bench-loop bench-latency ready-space ready-profiles clean
+.PHONY: demo test test-long serve lint audit lock faults fuzz hostile newcomer site examples bench-api bench-store bench-search bench-latent bench-quality bench-ablation bench-generate bench-train bench-start bench-streams bench-threads bench-upload bench-sizes bench-export bench-spaces bench-transfer bench-predict bench-scores bench-loop bench-latency ready-space ready-profiles clean
 
 # benchmarks read data sets and tables from a folder beside the repository unless told otherwise
 bench-%: export VGAE_NAS_DATA_ROOT := $(or $(VGAE_NAS_DATA_ROOT),$(wildcard ../shared/data),data)
@@ -20,8 +20,11 @@ test-long: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long
 
 serve: $(INSTALLED)
-	$(BIN)/vgae-nas migrate
-	$(BIN)/vgae-nas serve
+	$(BIN)/vgae-nas up
+
+# the documents as a site, in build/site; needs no network
+site: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -53,6 +56,10 @@ bench-generate: $(INSTALLED)
 
 bench-train: $(INSTALLED)
 	$(BIN)/python -m bench.train
+
+# the answers that the OpenAPI document shows
+examples: $(INSTALLED)
+	$(BIN)/python -m bench.examples
 
 # what the README says, with a folder of 2,000 images
 newcomer: export VGAE_NAS_DATA_ROOT := $(or $(VGAE_NAS_DATA_ROOT),$(wildcard ../shared/data),data)

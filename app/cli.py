@@ -42,15 +42,19 @@ def up(
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Workers beside the API.")] = None,
 ) -> None:
-    """Makes everything ready and starts it: schema, published genotypes, API and workers."""
+    """Makes everything ready and starts it: schema, published genotypes, digits, API and workers."""
+    from app.artifacts import Artifacts
+    from app.datasets import service as datasets
+    from app.datasets.schemas import DatasetIn
     from app.genotypes import service as genotypes
     from app.settings import get_settings
 
     os.environ.setdefault("VGAE_NAS_LOG_LEVEL", "WARNING")
     migrate()
+    settings = get_settings()
     with _sessions() as session:
         genotypes.register_published(session)
-    settings = get_settings()
+        datasets.register(session, DatasetIn(name="digits"), settings, Artifacts(settings.artifacts_url))
     address = f"http://{host or settings.host}:{port or settings.port}"
     typer.echo(f"VGAE-NAS is at {address}, its documents at {address}/docs; Ctrl-C stops it")
     serve(host, port, workers)

@@ -35,6 +35,7 @@ from sqlalchemy.sql import FromClause
 from sqlalchemy.types import TypeDecorator
 from ulid import ULID
 
+from app import owners
 from app.problems import Conflict
 
 MEND = "vgae-nas migrate"
@@ -189,7 +190,11 @@ class Database:
 
     def begin(self, *, reads_only: bool = False) -> Session:
         """A session that the caller closes; it takes its connection at its first query."""
-        return Session(self._reading if reads_only else self.engine, expire_on_commit=False)
+        return Session(
+            self._reading if reads_only else self.engine,
+            expire_on_commit=False,
+            info={owners.SEES: owners.caller()},
+        )
 
     def require_head(self) -> None:
         """Raises `SchemaError` if the schema is not at head, saying which command mends it."""

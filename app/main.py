@@ -10,7 +10,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
-from app import openapi, problems
+from app import openapi, owners, problems
 from app import tables as tables  # so that the metadata knows every table
 from app.artifacts import Artifacts
 from app.campaigns.endpoints import router as campaigns
@@ -41,7 +41,10 @@ from app.recipes.endpoints import router as recipes
 from app.requests import HostMiddleware, RequestMiddleware
 from app.searches.endpoints import router as searches
 from app.settings import Settings, get_settings
+from app.tracking.mirror import Mirror
 from app.trainings.endpoints import router as trainings
+from app.webhooks.endpoints import router as webhooks
+from app.webhooks.sending import Sending
 
 ROUTERS = (
     jobs,  # asked for most often, and the first that fits is taken
@@ -59,6 +62,7 @@ ROUTERS = (
     devices,
     recipes,
     keys_router,
+    webhooks,
 )
 
 DESCRIPTION = """Neural architectures for a new data set at zero search hours.
@@ -100,7 +104,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         database.require_head()
         keys.require_guard(database, settings)
+        threads: list[Sending | Mirror] = [Sending(database, settings)]
+        if settings.mlflow_url:
+            threads.append(Mirror(database, settings, app.state.artifacts))
+        for thread in threads:
+            thread.start()
         yield
+        for thread in threads:
+            thread.stop()
         sender.close()
         database.close()
 
@@ -110,6 +121,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         responses=problems.RESPONSES,
+        openapi_tags=openapi.TAGS,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.settings, app.state.database = settings, database
     app.state.sender, app.state.following = sender, Following(database)
@@ -135,7 +148,8 @@ def _add_probes(app: FastAPI) -> None:
     @app.get("/metrics", tags=["probes"], response_class=PlainTextResponse)
     def metrics(database: DatabaseIn, settings: SettingsIn) -> Response:
         """Figures for Prometheus."""
-        return Response(exposition(Store(database, settings)), media_type=CONTENT_TYPE_LATEST)
+        with owners.acting(None):  # figures are of everyone
+            return Response(exposition(Store(database, settings)), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/healthz", tags=["probes"])
     async def healthz() -> Health:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from sqlalchemy import Select, String, cast, select
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session
 
+from app import owners
 from app.database import Base
 from app.problems import Conflict, InvalidRequest
 
@@ -97,17 +98,23 @@ class Labels(Body):
 class Relabel(Body):
     """New labels; what is left out stays, and `null` takes it away."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"note": "the first try", "tags": ["tried"]}]})
+
     name: Name | None = None
     note: Note | None = None
     tags: Tags | None = None
+    shared: bool | None = Field(
+        None, description="Whether every key sees it; a genotype's evaluations go with it."
+    )
 
 
 class LabelsOut(BaseModel):
-    """What people call a thing."""
+    """What people call a thing, and whether it is anybody's own."""
 
     name: str | None = None
     note: str | None = None
     tags: list[str] = []
+    shared: bool = Field(True, description="Whether every key sees it, or its owner alone.")
 
 
 class Labelled:
@@ -121,6 +128,12 @@ class Labelled:
     def tags(self) -> list[str]:
         """The tags, in the order given."""
         return list(self.labels or [])
+
+    @property
+    def shared(self) -> bool:
+        """Whether every key sees it."""
+        owner: str | None = self.owner  # type: ignore[attr-defined]
+        return owner is None
 
 
 def long_name(key: str, known: Any, given: Any) -> str:
@@ -149,6 +162,9 @@ def relabel(session: Session, row: Any, request: BaseModel) -> None:
     """
     for field in request.model_fields_set:
         value = getattr(request, field) or None
+        if field == "shared":
+            row.owner = None if request.shared else owners.caller()  # type: ignore[attr-defined]
+            continue
         if field == "name" and value != row.name:
             _require_free(session, type(row), value)
         setattr(row, "labels" if field == "tags" else field, value)
@@ -159,7 +175,7 @@ def _require_free(session: Session, kind: type[Base], name: str | None) -> None:
     columns = kind.__table__.c
     if name is None or not columns.name.unique:
         return
-    taken = session.scalar(select(columns.id).where(columns.name == name).limit(1))
+    taken = session.scalar(select(columns.id).where(columns.name == name).limit(1))  # of any owner
     if taken is not None:
         raise Conflict(f"the name {name!r} is taken by {taken}; choose another")
 
@@ -215,10 +231,12 @@ def resolve(
 
 def _put(session: Session, table: str, places: list[_Place]) -> None:
     columns = Base.metadata.tables[table].c
-    names = sorted({place.value for place in places})
+    names, key_id = sorted({place.value for place in places}), session.info.get(owners.SEES)
     found: dict[str, list[str]] = {}
     for start in range(0, len(names), _AT_ONCE):
         query = select(columns.name, columns.id).where(columns.name.in_(names[start : start + _AT_ONCE]))
+        if key_id is not None:
+            query = query.where(owners.is_seen(columns.owner, key_id))
         for name, row_id in session.execute(query.order_by(columns.id)):
             found.setdefault(name, []).append(row_id)
     for place in places:

@@ -44,6 +44,12 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535)
     log_format: LogFormat = Field("text", description="`json` for programs that collect logs.")
     log_level: LogLevel = Field("INFO", description="Of lines in the log, the least.")
+    mlflow_url: str = Field(
+        "", description="MLflow server that gets jobs as runs; needs the extra `mlflow`. None by default."
+    )
+    webhooks_private: bool = Field(
+        False, description="Lets webhooks lead to this machine and into private networks."
+    )
     max_connections: int = Field(4_000, gt=0, description="Open connections to one API process.")
     max_body_bytes: int = Field(4 << 20, gt=0, description="Of a request, uploads excepted.")
     max_upload_bytes: int = Field(4 << 30, gt=0, description="Of an uploaded archive.")

@@ -17,7 +17,9 @@ from app.keys import tables as keys
 from app.latent_spaces import tables as latent_spaces
 from app.proposals import tables as proposals
 from app.searches import tables as searches
+from app.tracking import tables as tracking
 from app.trainings import tables as trainings
+from app.webhooks import tables as webhooks
 
 MODULES = (
     campaigns,
@@ -33,5 +35,7 @@ MODULES = (
     latent_spaces,
     proposals,
     searches,
+    tracking,
     trainings,
+    webhooks,
 )

@@ -64,7 +64,7 @@ def write_images(folder: Path) -> str:
 def service(home: Path) -> Iterator[float]:
     """The service as `vgae-nas up` starts it; seconds until it answered."""
     environment = {**os.environ, "VGAE_NAS_HOME": str(home / "var")}
-    command = next(block for block in blocks("") if block.strip() == "vgae-nas up").split()
+    command = next(block for block in blocks("sh") if block.strip() == "vgae-nas up").split()
     began = time.perf_counter()
     with open(home / "log", "wb") as log:
         up = subprocess.Popen(

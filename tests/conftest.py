@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 from uuid import uuid4
+from zlib import crc32
 
 import psycopg
 import pytest
@@ -46,6 +47,33 @@ ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True
 
 LONG = pytest.mark.long
 """For variants of tests that `make test-long` runs, since their like is run each time."""
+
+
+BOTH = (
+    "tests/app/jobs/",
+    "tests/app/keys/",
+    "tests/app/test_database.py",
+    "tests/app/test_pages.py",
+    "tests/worker/",
+)
+"""Where each test runs on both databases each time, as what it tests is what they do."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Runs each test on one database, by its name; `make test-long` runs it on the other."""
+    for item in items:
+        params = getattr(item, "callspec", None)
+        if params is None or item.nodeid.startswith(BOTH) or params.params.get("database_url") not in _KINDS:
+            continue
+        if any(mark.args and mark.args[0] == "database_url" for mark in item.iter_markers("parametrize")):
+            continue  # it names its database itself
+        name = item.nodeid.replace("sqlite", "").replace("postgres", "")
+        if params.params["database_url"] != _KINDS[crc32(name.encode()) % len(_KINDS)]:
+            item.add_marker(LONG)
+
+
+_KINDS = ("sqlite", "postgres")
 
 
 def pytest_configure() -> None:

@@ -15,7 +15,7 @@ import torch
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from app import logs
+from app import logs, owners
 from app.artifacts import Artifacts
 from app.database import Database
 from app.jobs import parents, queue
@@ -288,7 +288,7 @@ def execute(
     run = Run(job, database, artifacts, settings, stopping)
     logger.info("job %s (%s) starts, attempt %d", job.id, job.kind, job.attempt)
     began = time.monotonic()
-    with run.heartbeat(), restored():
+    with run.heartbeat(), restored(), owners.acting(job.owner):
         _run_to_its_end(run, kinds[job.kind])
     with database.session(reads_only=True) as session:
         added, status = parents.added(session, job.id), jobs.get(session, job.id).status

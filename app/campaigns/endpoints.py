@@ -75,7 +75,7 @@ def delete_campaign(session: Writing, campaign_id: str) -> None:
     response_model=CampaignTableOut,
     responses={200: {"content": {"text/markdown": {}, "text/csv": {}}}},
 )
-def get_table(
+def get_campaign_table(
     session: Reading, campaign_id: str, format: Literal["json", "markdown", "csv"] = "json"
 ) -> CampaignTableOut | Response:
     """What was tried and why, what it came to, and with a random arm the verdict beside it."""
@@ -88,7 +88,7 @@ def get_table(
 
 
 @router.get("/{campaign_id}/picture", response_class=Response, responses=RESPONSES)
-def get_picture(session: Reading, campaign_id: str, format: Form = "svg") -> Response:
+def get_campaign_picture(session: Reading, campaign_id: str, format: Form = "svg") -> Response:
     """Accuracy against trainings and hours, by arm."""
     return Response(report.picture(session, campaign_id, format), media_type=MEDIA_TYPES[format])
 

@@ -35,7 +35,7 @@ class CampaignIn(Labels):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"dataset_id": "ds_…", "budget": {"trainings": 20}, "recipe": "quick", "compare": "random"}
+                {"dataset": "digits", "budget": {"trainings": 20}, "recipe": "quick", "compare": "random"}
             ]
         },
     )

@@ -8,9 +8,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base
 from app.naming import Labelled
+from app.owners import Owned
 
 
-class Campaign(Labelled, Base):
+class Campaign(Labelled, Owned, Base):
     """The search for the best architecture on a data set within a budget; its parts are trainings."""
 
     __tablename__ = "campaigns"

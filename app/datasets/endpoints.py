@@ -36,7 +36,7 @@ _BODY: dict[str, Any] = {
     "required": True,
     "content": {
         "application/json": {
-            "schema": DatasetIn.model_json_schema(),
+            "schema": {"$ref": "#/components/schemas/DatasetIn"},  # `app/openapi.py` adds it
             "example": {"name": "digits"},
         },
         "multipart/form-data": {

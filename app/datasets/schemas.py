@@ -108,6 +108,7 @@ class DatasetOut(BaseModel):
     licence: str | None
     note: str | None
     tags: list[str]
+    shared: bool
     digest: str | None = Field(description="Equal for equal images in the same splits and classes.")
     account: AccountOut | None = Field(description="`null` where there are no images.")
     created_at: datetime

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, OneOf
 from app.naming import Labelled
+from app.owners import Owned
 from models.datasets.layout import TEST_SHARE
 
 
@@ -27,7 +28,7 @@ class Source(StrEnum):
     """There are no images here: only their number and size are known."""
 
 
-class Dataset(Labelled, Base):
+class Dataset(Labelled, Owned, Base):
     """Labelled images with a fixed train/test split, or the facts of one whose images are elsewhere."""
 
     __tablename__ = "datasets"

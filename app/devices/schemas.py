@@ -90,6 +90,7 @@ class DeviceOut(BaseModel):
     warnings: list[str]
     note: str | None
     tags: list[str]
+    shared: bool
     created_at: datetime
 
 

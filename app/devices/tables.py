@@ -8,9 +8,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base
 from app.naming import Labelled
+from app.owners import Owned
 
 
-class Device(Labelled, Base):
+class Device(Labelled, Owned, Base):
     """What was measured on a device for networks of a search space, for images of one size."""
 
     __tablename__ = "devices"

@@ -8,6 +8,7 @@ from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, OneOf
+from app.owners import Owned
 
 
 class EvaluationKind(StrEnum):
@@ -27,7 +28,7 @@ COMPARABLE = (EvaluationKind.TRAINED, EvaluationKind.REPORTED)
 """The kinds that say how accurate a genotype is."""
 
 
-class Evaluation(Base):
+class Evaluation(Owned, Base):
     """One result of a genotype, or of a reference network, on a data set."""
 
     __tablename__ = "evaluations"

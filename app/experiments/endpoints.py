@@ -72,7 +72,7 @@ def delete_experiment(session: Writing, experiment_id: str) -> None:
     response_model=TableOut,
     responses={200: {"content": {"text/markdown": {}, "text/csv": {}}}},
 )
-def get_table(
+def get_experiment_table(
     session: Reading, experiment_id: str, format: Literal["json", "markdown", "csv"] = "json"
 ) -> TableOut | Response:
     """The paper's table, so far as trainings are over; with two data sets also their trade-off."""
@@ -85,7 +85,7 @@ def get_table(
 
 
 @router.get("/{experiment_id}/picture", response_class=Response, responses=RESPONSES)
-def get_picture(session: Reading, experiment_id: str, format: Form = "svg") -> Response:
+def get_experiment_picture(session: Reading, experiment_id: str, format: Form = "svg") -> Response:
     """Accuracies by arm, or with two data sets the accuracy on one against that on the other."""
     return Response(report.picture(session, experiment_id, format), media_type=MEDIA_TYPES[format])
 

@@ -216,12 +216,11 @@ class ExperimentIn(Labels):
         json_schema_extra={
             "examples": [
                 {
-                    "dataset_ids": ["ds_…"],
-                    "latent_space_id": "lat_…",
+                    "datasets": ["digits"],
                     "recipe": "quick",
                     "arms": [
                         {"kind": "random", "count": 5},
-                        {"kind": "near", "dataset_id": "ds_…", "gamma": 0.1, "count": 5},
+                        {"kind": "near", "dataset": "cifar10", "gamma": 0.1, "count": 5},
                         {"kind": "reference", "model": "resnet18"},
                     ],
                 }

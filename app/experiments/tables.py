@@ -8,9 +8,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base
 from app.naming import Labelled
+from app.owners import Owned
 
 
-class Experiment(Labelled, Base):
+class Experiment(Labelled, Owned, Base):
     """Arms of architectures, trained alike on the same data sets."""
 
     __tablename__ = "experiments"

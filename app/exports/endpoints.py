@@ -28,7 +28,7 @@ def _made_once(media_type: str) -> dict[str, Any]:
 
 
 @router.get("/genotypes/{genotype_id}/cells.svg", **_file("image/svg+xml"))
-def get_picture(session: Reading, genotype_id: str) -> Response:
+def get_cells(session: Reading, genotype_id: str) -> Response:
     """Both cells as a picture."""
     return Response(service.picture(session, genotype_id), media_type="image/svg+xml")
 

@@ -25,7 +25,7 @@ from app.exports import picture as pictures
 from app.exports.schemas import ExportIn
 from app.exports.tables import Export
 from app.genotypes import service
-from app.genotypes.tables import Genotype
+from app.genotypes.tables import Genotype, Origin
 from app.jobs import lengths
 from app.jobs import service as jobs
 from app.jobs.service import Ordered
@@ -34,8 +34,18 @@ from app.problems import Conflict, InvalidRequest
 from app.trainings import service as trainings
 from app.trainings.tables import Training
 from models.datasets.data import DataError, require_size
+from models.exports.card import model_card
 from models.exports.export import Card, module_source, onnx_bytes
-from models.genotypes.size import NetworkShape
+from models.genotypes.genotype import to_tensor
+from models.genotypes.size import NetworkShape, count_macs, count_parameters
+
+_ORIGINS = {
+    Origin.SEARCHED: "found by an architecture search",
+    Origin.PUBLISHED: "published",
+    Origin.REGISTERED: "registered by a user",
+    Origin.GENERATED: "decoded from a latent space near a known architecture",
+    Origin.RANDOM: "drawn at random",
+}
 
 
 @dataclass(frozen=True)
@@ -211,7 +221,9 @@ def _bundle(session: Session, order: Order, artifacts: Artifacts) -> bytes:
         "seed": training.seed,
         **exported.card.facts,
     }
+    parameters, macs = _size(row, exported.shape)
     files = {
+        "README.md": model_card(card, parameters, macs, _ORIGINS[row.origin]).encode(),
         "model.onnx": _onnx(session, order, artifacts),
         "module.py": module(session, row.id, order.asked).encode(),
         "weights.safetensors": artifacts.get(training.weights_key),
@@ -223,6 +235,13 @@ def _bundle(session: Session, order: Order, artifacts: Artifacts) -> bytes:
         for name, content in files.items():
             archive.writestr(name, content)
     return buffer.getvalue()
+
+
+def _size(row: Genotype, shape: NetworkShape) -> tuple[int, int]:
+    """Parameters and multiply-accumulates of a genotype's network, without an auxiliary head."""
+    space = service.space_of(row.search_space)
+    genotype = to_tensor([service.discrete(row)], space)
+    return int(count_parameters(genotype, space, shape)), int(count_macs(genotype, space, shape))
 
 
 def _exported(session: Session, row: Genotype, asked: ExportIn) -> Exported:

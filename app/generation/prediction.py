@@ -9,6 +9,7 @@ import torch
 from sqlalchemy.orm import Session
 from torch import Tensor
 
+from app import owners
 from app.artifacts import Artifacts
 from app.datasets import service as datasets
 from app.datasets.tables import Dataset
@@ -42,7 +43,7 @@ BEST = {"naswot": 0.82, "synflow": 0.77}
 KEPT = 32
 """The number of data sets of which what is known is held in memory, the last used ones."""
 
-Key = tuple[str, str, int, str | None]
+Key = tuple[str, str, str | None, int, str | None]
 
 _held: dict[Key, "Known"] = {}  # the last used last
 _lock = Lock()
@@ -310,7 +311,8 @@ def known_on(session: Session, space: SearchSpace, dataset_id: str, field: str) 
     """
     dataset = datasets.get(session, dataset_id, field)
     # read first: what is written between this and the labels is then read again, not missed
-    key = (space.name, dataset_id, *ranking.version(session, dataset_id))
+    seen_by = session.info.get(owners.SEES)
+    key = (space.name, dataset_id, seen_by, *ranking.version(session, dataset_id))
     with _lock:
         found = _held.pop(key, None)
     found = found or _read(session, space, dataset)

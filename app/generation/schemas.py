@@ -210,7 +210,7 @@ class GenerateIn(DrawIn):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"near": {"dataset_id": "ds_…"}, "gamma": 0.1, "count": 3, "seed": 1}]
+            "examples": [{"near": {"dataset": "cifar10"}, "gamma": 0.1, "count": 3, "seed": 1}]
         },
     )
 

@@ -9,6 +9,7 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 from torch import Tensor
 
+from app import owners
 from app.artifacts import Artifacts
 from app.database import Database, new_ids, now
 from app.datasets.neighbors import neighbors, noise_distance
@@ -94,7 +95,7 @@ def generate(
         store(session, new)
         session.commit()
     new.answer.seconds = time.perf_counter() - began
-    unlabelled: dict[str, Any] = {"note": None, "tags": []}
+    unlabelled: dict[str, Any] = {"note": None, "tags": [], "shared": owners.caller() is None}
     items = [{name: (unlabelled | row)[name] for name in GenotypeOut.model_fields} for row in new.rows]
     return {**new.answer.model_dump(), "items": items}
 

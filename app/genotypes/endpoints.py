@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
-from app import naming
 from app.dependencies import Reading, Writing
 from app.evaluations import service as evaluations
 from app.evaluations.schemas import EvaluationOut
@@ -121,8 +120,7 @@ def get_genotype(session: Reading, genotype_id: str) -> GenotypeFull:
 @router.patch("/genotypes/{genotype_id}")
 def relabel_genotype(session: Writing, genotype_id: str, body: Relabel) -> GenotypeOut:
     """Changes name, note and tags."""
-    row = service.get(session, genotype_id)
-    naming.relabel(session, row, body)
+    row = service.relabel(session, genotype_id, body)
     return GenotypeOut.model_validate(row)
 
 

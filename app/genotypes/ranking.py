@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Subquery, exists, func, select
+from sqlalchemy import ColumnElement, Select, Subquery, bindparam, exists, func, select, union_all
 from sqlalchemy.orm import Session, aliased
 
 from app.datasets import service as datasets
@@ -19,29 +20,36 @@ def best_point(session: Session, search_space: str, dataset_id: str) -> tuple[Ge
     A retrained or reported accuracy comes before a supernet's and a brief training's, which count only while
     there is no other.
     """
-    others = [kind for kind in EvaluationKind if kind not in COMPARABLE]
-    best = _best(session, search_space, dataset_id, COMPARABLE)
-    best = best or _best(session, search_space, dataset_id, others)
-    if best is None:
+    others = tuple(kind for kind in EvaluationKind if kind not in COMPARABLE)
+    at = {"search_space": search_space, "dataset_id": dataset_id}
+    found = session.execute(_best(COMPARABLE), at).all() or session.execute(_best(others), at).all()
+    if not found:
         return None
-    genotype = session.get_one(Genotype, best.genotype_id)
-    return genotype, best
+    genotype, evaluation = min(found, key=lambda row: (-row[1].test_accuracy, row[1].id))
+    return genotype, evaluation
 
 
-def _best(
-    session: Session, search_space: str, dataset_id: str, kinds: Sequence[EvaluationKind]
-) -> Evaluation | None:
-    """The highest evaluation of some kinds, the first of equal ones."""
-    found: list[Evaluation] = []
-    for kind in kinds:  # each on its own, as an index has them in order
-        query = select(Evaluation).where(
-            Evaluation.search_space == search_space,
-            Evaluation.dataset_id == dataset_id,
+@cache
+def _best(kinds: tuple[EvaluationKind, ...]) -> Select[Genotype, Evaluation]:
+    """The highest evaluation of each of some kinds with its genotype, the first of equal ones.
+
+    The parameters are `search_space` and `dataset_id`. Each kind is asked for alone, by an index.
+    """
+    highest = [
+        select(Evaluation.id)
+        .where(
+            Evaluation.search_space == bindparam("search_space"),
+            Evaluation.dataset_id == bindparam("dataset_id"),
             Evaluation.kind == kind,
         )
-        query = query.order_by(Evaluation.test_accuracy.desc(), Evaluation.id)
-        found += session.scalars(query.limit(1)).all()
-    return min(found, key=lambda row: (-row.test_accuracy, row.id), default=None)
+        .order_by(Evaluation.test_accuracy.desc(), Evaluation.id)
+        .limit(1)
+        .subquery()
+        for kind in kinds
+    ]
+    ids = union_all(*(select(one.c.id) for one in highest))
+    joined = select(Genotype, Evaluation).join(Evaluation, Evaluation.genotype_id == Genotype.id)
+    return joined.where(Evaluation.id.in_(ids))
 
 
 def datasets_with_points(session: Session, search_space: str) -> dict[str, bool]:

@@ -24,7 +24,7 @@ EXAMPLE: dict[str, JsonValue] = {
             ["max_pool_3x3", 0], ["skip_connect", 2], ["skip_connect", 2], ["max_pool_3x3", 1],
         ],
     },
-    "name": "DARTS-V2",
+    "name": "my-cells",
 }  # fmt: skip
 
 
@@ -94,6 +94,8 @@ class Chosen(Body):
 
 class GenotypesIn(Body):
     """Several genotypes, registered together or not at all."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"items": [EXAMPLE]}]})
 
     items: list[GenotypeIn] = Field(min_length=1, max_length=1_000)
 

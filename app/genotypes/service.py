@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import Session
 
-from app import database, naming
+from app import database, naming, owners
 from app.database import new_id, now, one_at_a_time
 from app.datasets import service as datasets
 from app.evaluations import service as evaluations
@@ -14,6 +14,7 @@ from app.evaluations.tables import EvaluationKind
 from app.genotypes import ranking
 from app.genotypes.schemas import Chosen, GenotypeIn, Library, LibrarySearch, Members
 from app.genotypes.tables import Genotype, Origin
+from app.naming import Relabel
 from app.problems import InvalidRequest, NotFound
 from models.datasets.sources import KNOWN_DATASETS
 from models.genotypes import genotype as forms
@@ -92,7 +93,12 @@ def register(session: Session, requests: Sequence[GenotypeIn], batch: bool) -> l
 
 
 def register_published(session: Session) -> list[Genotype]:
-    """Registers all published genotypes with their papers' results; what is registered stays as it is."""
+    """Registers all published genotypes with their papers' results, for everyone; what is there stays."""
+    with owners.acting(None):
+        return _register_published(session)
+
+
+def _register_published(session: Session) -> list[Genotype]:
     one_at_a_time(session, "published genotypes")
     query = select(Genotype).where(Genotype.origin == Origin.PUBLISHED)
     registered = {row.name: row for row in session.scalars(query)}
@@ -285,6 +291,20 @@ def _members(session: Session, wanted: Members, most: int | None) -> list[Genoty
     if not rows:
         raise InvalidRequest.of("members", "no genotype is of this description")
     return rows
+
+
+def relabel(session: Session, genotype_id: str, request: Relabel) -> Genotype:
+    """Changes name, note and tags, and who sees it: with its evaluations.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = get(session, genotype_id)
+    if request.shared is not None:
+        for evaluation in evaluations.of_genotype(session, genotype_id):
+            evaluation.owner = None if request.shared else owners.caller()
+    naming.relabel(session, row, request)
+    return row
 
 
 def delete(session: Session, genotype_id: str) -> None:

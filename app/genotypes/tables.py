@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, OneOf
 from app.naming import Labelled
+from app.owners import Owned
 
 
 class Origin(StrEnum):
@@ -21,7 +22,7 @@ class Origin(StrEnum):
     RANDOM = "random"
 
 
-class Genotype(Labelled, Base):
+class Genotype(Labelled, Owned, Base):
     """One genotype and where it came from."""
 
     __tablename__ = "genotypes"

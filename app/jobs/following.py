@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from contextvars import Context
 from dataclasses import dataclass, field
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
@@ -116,7 +117,8 @@ class Following:
             feed = self._feeds.setdefault(job_id, Feed(first))
         feed.streams += 1
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look_while_followed())
+            # for all who follow, not for the one who came first
+            self._looking = asyncio.create_task(self._look_while_followed(), context=Context())
         try:
             yield feed
         finally:

@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import CursorResult, update
 from sqlalchemy.orm import Session
 
-from app import logs
+from app import logs, owners
 from app.database import new_id, now
-from app.jobs.tables import Job, JobEvent, JobKind, JobStatus
+from app.jobs.tables import FINAL, Job, JobEvent, JobKind, JobStatus
 from app.problems import NotFound
 
 PREFIX = "job"
@@ -41,14 +41,17 @@ def create(
         warnings: sentences for whoever started it.
     """
     moment = now()
-    due_at = moment + timedelta(seconds=seconds)
+    due_at, owner = moment + timedelta(seconds=seconds), owners.caller()
     if parent_id is not None:
-        due_at = max(moment, get(session, parent_id).due_at) + timedelta(seconds=seconds)
+        parent = get(session, parent_id)
+        due_at = max(moment, parent.due_at) + timedelta(seconds=seconds)
+        owner = parent.owner
         change(session, parent_id, due_at=due_at)
     job = Job(
         id=new_id(PREFIX),
         kind=kind,
         parent_id=parent_id,
+        owner=owner,
         status=JobStatus.QUEUED,
         params=params,
         links=links,
@@ -87,7 +90,8 @@ def add_event(session: Session, job_id: str, type: str, data: Mapping[str, Any])
     # the update locks the row, so that two writers cannot take one number
     counted = update(Job).where(Job.id == job_id).values(event_count=Job.event_count + 1)
     number = session.execute(counted.returning(Job.event_count)).scalar_one()
-    session.add(JobEvent(job_id=job_id, number=number, at=now(), type=type, data=dict(data)))
+    told = False if type in FINAL else None  # webhooks are told of ends
+    session.add(JobEvent(job_id=job_id, number=number, at=now(), type=type, data=dict(data), told=told))
 
 
 def change(session: Session, job_id: str, *conditions: Any, **values: Any) -> bool:

@@ -192,6 +192,7 @@ def cancel(session: Session, job_id: str) -> Job:
         NotFound: there is no such job.
         Conflict: the job is over.
     """
+    get(session, job_id)  # is seen
     if change(session, job_id, Job.status == JobStatus.QUEUED, **final(JobStatus.CANCELLED)):
         add_event(session, job_id, "cancelled", {})
         parents.bring_up_to_date(session, job_id)

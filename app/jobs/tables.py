@@ -5,10 +5,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index
+from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, OneOf
+from app.owners import Owned
 
 
 class JobStatus(StrEnum):
@@ -52,7 +53,7 @@ class Message:
     kind: JobKind
 
 
-class Job(Base):
+class Job(Owned, Base):
     """One piece of background work."""
 
     __tablename__ = "jobs"
@@ -92,7 +93,7 @@ class Job(Base):
     queued_at: Mapped[datetime]
     """The time at which its message was last sent."""
     started_at: Mapped[datetime | None]
-    finished_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None] = mapped_column(index=True)
 
     @property
     def message(self) -> Message:
@@ -104,12 +105,22 @@ class JobEvent(Base):
     """Something that happened in a job."""
 
     __tablename__ = "job_events"
+    __table_args__ = (
+        Index(
+            "ix_job_events_untold",
+            "at",
+            postgresql_where=text("told IS FALSE"),
+            sqlite_where=text("told IS FALSE"),
+        ),
+    )
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime]
     type: Mapped[str]
     data: Mapped[dict[str, Any]]
+    told: Mapped[bool | None]
+    """Whether webhooks were told of it; null for what is none of their concern."""
 
 
 class Worker(Base):

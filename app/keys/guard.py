@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.database import Database
 from app.keys import service
 from app.keys.tables import Key, KeyScope
+from app.owners import acting
 from app.problems import Forbidden, Problem, TooManyRequests, Unauthorized, of_database, response
 from app.settings import Settings
 
@@ -208,7 +209,10 @@ class KeyMiddleware:
                     await self.guard.count_job(key)
             await send(message)
 
-        await self.app(scope, receive, answer)
+        # an admin's sees everything, and what it makes is shared
+        sees = None if key is None or key.scope is KeyScope.ADMIN else key.id
+        with acting(sees):
+            await self.app(scope, receive, answer)
 
 
 def _storage(broker_url: str) -> Storage:

@@ -73,6 +73,21 @@ def encode(session: Reading, latent_space_id: str, body: EncodeIn, artifacts: Ar
     return LatentsOut(items=service.encode_genotypes(session, latent_space_id, body, artifacts))
 
 
+@router.get(
+    "/{latent_space_id}/graphs.pt",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}},
+)
+def get_graphs(session: Reading, latent_space_id: str, artifacts: ArtifactsIn) -> Response:
+    """The members as graphs for PyG, with their latents.
+
+    `graphs = torch.load(file, weights_only=True)["graphs"]`, then `Data(**graph)` each: `x` are the kinds of
+    nodes, `edge_attr` the operations, `mu` the latents of the nodes.
+    """
+    content = service.graph_file(session, latent_space_id, artifacts)
+    return Response(content, media_type="application/octet-stream")
+
+
 @router.get("/{latent_space_id}/meaning")
 def get_meaning(session: Reading, latent_space_id: str, artifacts: ArtifactsIn) -> MeaningOut:
     """Correlations of the principal directions with parameters, depth, operation counts and accuracy."""

@@ -12,6 +12,7 @@ from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.orm import Session
 from torch import Tensor
 
+from app import owners
 from app.artifacts import Artifacts
 from app.genotypes import service as genotypes
 from app.genotypes.tables import Genotype, Origin
@@ -167,8 +168,11 @@ def _version(session: Session, row: LatentSpace) -> str:
     """A text that differs when the members do: those of a trained space never change."""
     if not row.shipped:
         return ""
-    count, last = session.execute(_counted(), {"search_space": row.search_space}).one()
-    return f"{count} {last}"
+    query, seen_by = _counted(), session.info.get(owners.SEES)
+    if seen_by is not None:
+        query = query.where(owners.is_seen(Genotype.__table__.c.owner, seen_by))
+    count, last = session.execute(query, {"search_space": row.search_space}).one()
+    return f"{count} {last} {seen_by or ''}"
 
 
 @cache

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app import owners
 from app.evaluations.tables import Evaluation
 from app.genotypes.tables import Genotype
 from app.latent_spaces.opened import OpenSpace
@@ -32,7 +33,7 @@ def remembered(session: Session, space: OpenSpace, what: tuple[Any, ...], make: 
     generated = select(func.count(), func.max(Genotype.id)).where(Genotype.latent_space_id == space.row.id)
     evaluated = select(func.count(Evaluation.id), func.max(Evaluation.id))
     versions = (tuple(session.execute(query).one()) for query in (generated, evaluated))
-    key = (space.row.id, space.version, *versions, *what)
+    key = (space.row.id, space.version, session.info.get(owners.SEES), *versions, *what)
     with _lock:
         figure = _figures.pop(key, None)
     figure = make() if figure is None else figure

@@ -17,7 +17,7 @@ class LatentSpaceIn(Labels, Chosen):
     """A latent space to train on chosen genotypes."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"genotype_ids": ["gen_…", "gen_…"], "preset": "default"}]},
+        json_schema_extra={"examples": [{"members": {"origin": "published"}, "preset": "default"}]},
     )
 
     genotype_ids: list[str] = Field(
@@ -65,6 +65,8 @@ class LatentSpaceFull(LatentSpaceOut):
 
 class EncodeIn(Chosen):
     """Genotypes to encode, at most a thousand."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"genotypes": ["DARTS-V2"]}]})
 
 
 class LatentOut(BaseModel):

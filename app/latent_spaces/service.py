@@ -1,10 +1,12 @@
 """Training latent spaces, and what is read and generated from them."""
 
+import io
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+import torch
 from sqlalchemy import Select, bindparam, select
 from sqlalchemy.orm import Session
 from torch import Tensor
@@ -201,6 +203,27 @@ def finish(
     )
     for member, its_mu, its_logstd in zip(session.scalars(query), mu, logstd, strict=True):
         member.mu, member.logstd = opened.to_bytes(its_mu), opened.to_bytes(its_logstd)
+
+
+def graph_file(session: Session, space_id: str, artifacts: Artifacts) -> bytes:
+    """The members as graphs with their latents, as `torch.save` writes plain dictionaries of tensors.
+
+    Raises:
+        NotFound, Conflict: no such space, or one that is still training.
+    """
+    space = opened.open_space(session, space_id, artifacts)
+    rows = genotypes.get_many(session, opened.member_ids(session, space.row), "genotype_ids")
+    batch, latents = opened.graph_of(rows, space.row), space.encode(rows, "genotype_ids")
+    graphs_of: list[dict[str, Any]] = []
+    for position, (row, mu) in enumerate(zip(rows, latents, strict=True)):
+        data = batch.to_pyg(position)
+        tensors = {"x": data.x, "edge_index": data.edge_index, "edge_attr": data.edge_attr, "mu": mu.clone()}
+        graphs_of.append({**tensors, "genotype_id": row.id, "digest": row.digest})
+    told = ranking.accuracies_by_dataset(session, [row.id for row in rows])
+    buffer = io.BytesIO()
+    described = {"search_space": space.space.name, "operations": list(space.space.operations)}
+    torch.save({**described, "kinds": list(graphs.KINDS), "accuracies": told, "graphs": graphs_of}, buffer)
+    return buffer.getvalue()
 
 
 def encode_genotypes(

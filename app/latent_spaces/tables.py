@@ -8,9 +8,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base
 from app.naming import Labelled
+from app.owners import Owned
 
 
-class LatentSpace(Labelled, Base):
+class LatentSpace(Labelled, Owned, Base):
     """One VGAE trained on chosen genotypes."""
 
     __tablename__ = "latent_spaces"

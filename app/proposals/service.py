@@ -171,7 +171,10 @@ def shown(session: Session, row: Proposal) -> ProposalOut:
     dataset, space = datasets.get(session, row.dataset_id), session.get_one(LatentSpace, row.latent_space_id)
     recipe = TrainRecipe(**row.settings)
     return ProposalOut(
-        **{name: getattr(row, name) for name in ("id", "name", "note", "tags", "warnings", "created_at")},
+        **{
+            name: getattr(row, name)
+            for name in ("id", "name", "note", "tags", "shared", "warnings", "created_at")
+        },
         **{name: getattr(row, name) for name in ("recipe", "settings", "limits", "latent_space_id")},
         **{name: row.answer[name] for name in ("gamma", "seed", "ranked")},
         dataset_id=dataset.id,

@@ -8,9 +8,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base
 from app.naming import Labelled
+from app.owners import Owned
 
 
-class Proposal(Labelled, Base):
+class Proposal(Labelled, Owned, Base):
     """Architectures for one data set, with all that was chosen to come to them."""
 
     __tablename__ = "proposals"

@@ -14,7 +14,7 @@ class SearchIn(Body):
     """A search on a data set, once for each seed."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"dataset_id": "ds_…", "recipe": "quick", "seeds": [1, 2]}]},
+        json_schema_extra={"examples": [{"dataset": "digits", "recipe": "quick", "seeds": [1, 2]}]},
     )
 
     dataset_id: str

@@ -7,9 +7,10 @@ from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base
+from app.owners import Owned
 
 
-class Search(Base):
+class Search(Owned, Base):
     """One architecture search on one data set with one seed."""
 
     __tablename__ = "searches"

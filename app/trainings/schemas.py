@@ -15,9 +15,7 @@ class TrainingIn(Chosen):
     """Genotypes to retrain on a data set, each once for each seed."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"dataset_id": "ds_…", "genotype_ids": ["gen_…"], "recipe": "quick"}]
-        },
+        json_schema_extra={"examples": [{"dataset": "digits", "genotypes": ["DARTS-V2"], "recipe": "quick"}]},
     )
 
     dataset_id: str

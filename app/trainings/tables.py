@@ -7,9 +7,10 @@ from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base
+from app.owners import Owned
 
 
-class Training(Base):
+class Training(Owned, Base):
     """One genotype, or one reference network, trained from scratch on one data set with one seed."""
 
     __tablename__ = "trainings"

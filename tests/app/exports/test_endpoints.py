@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 import safetensors.torch
 import torch
+import yaml
 from PIL import Image
 from safetensors import safe_open
 
@@ -207,6 +208,12 @@ def test_the_bundle_alone_classifies_the_test_files_as_the_training_did(
     card = json.loads((tmp_path / "bundle" / "card.json").read_text())
     assert (card["classes"], card["channels"], card["image_size"]) == (["a", "b"], 3, 12)
     assert card["licence"] == "CC0-1.0"
+    head, text = (tmp_path / "bundle" / "README.md").read_text().removeprefix("---\n").split("\n---\n")
+    (result,) = yaml.safe_load(head)["model-index"][0]["results"]
+    measured = job["result"]["last_test_accuracy"]
+    assert 100 * result["metrics"][0]["value"] == pytest.approx(measured, abs=1e-3)
+    assert "CC0-1.0" in text
+    assert f"{measured:.2f} %" in text
 
 
 def test_a_reference_network_is_not_bundled(service: Service, digits: str) -> None:

@@ -1,8 +1,10 @@
 """Latent spaces over HTTP: training, encoding, generating, drawing."""
 
+import io
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from app.latent_spaces import figures
@@ -188,3 +190,22 @@ def test_a_space_of_members_without_accuracies_cannot_learn_them(service: Servic
     body = {"genotype_ids": ids, "overrides": {"accuracy_weight": 1.0}}
     assert service.refused("/v1/latent-spaces", body) == ["overrides.accuracy_weight"]
     assert service.run_jobs() == []
+
+
+def test_members_are_graphs_for_pyg(service: Service, latent_space: str, published: list[str]) -> None:
+    from torch_geometric.data import Data
+    from torch_geometric.loader import DataLoader
+
+    file = io.BytesIO(service.client.get(f"{latent_space}/graphs.pt").content)
+    told = torch.load(file, weights_only=True)
+    graphs = [Data(**graph) for graph in told["graphs"]]
+    assert [graph.genotype_id for graph in graphs] == published[:6]
+    (batch,) = DataLoader(graphs, batch_size=6)
+    assert batch.num_graphs == 6
+    assert batch.x.shape == (6 * 14,)
+    assert batch.edge_attr.shape == (batch.edge_index.shape[1], len(told["operations"]))
+    assert batch.edge_attr.sum(1).allclose(torch.ones(len(batch.edge_attr)))
+    encoded = service.post(f"{latent_space}/encode", {"genotypes": published[:6]})["items"]
+    for graph, latent in zip(graphs, encoded, strict=True):
+        assert torch.allclose(graph.mu, torch.tensor(latent["mu"]), atol=1e-5)
+    assert told["accuracies"]["cifar10"][published[0]] > 90
