@@ -61,8 +61,8 @@ ROUTERS = (
     campaigns,
     devices,
     recipes,
-    keys_router,
     webhooks,
+    keys_router,
 )
 
 DESCRIPTION = """Neural architectures for a new data set at zero search hours.
