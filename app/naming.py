@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -103,8 +103,15 @@ class Relabel(Body):
     name: Name | None = None
     note: Note | None = None
     tags: Tags | None = None
-    shared: bool | None = Field(
-        None, description="Whether every key sees it; a genotype's evaluations go with it."
+
+
+class Share(Relabel):
+    """New labels of what can be shared."""
+
+    shared: Literal[True] | None = Field(
+        None,
+        description="Lets every key see it, for good, with what it consists of: a genotype's evaluations, a "
+        "space's members, a proposal's data set and architectures.",
     )
 
 
@@ -160,14 +167,13 @@ def relabel(session: Session, row: Any, request: BaseModel) -> None:
     Raises:
         Conflict: another row of the table has the name.
     """
-    for field in request.model_fields_set:
+    for field in request.model_fields_set - {"shared"}:
         value = getattr(request, field) or None
-        if field == "shared":
-            row.owner = None if request.shared else owners.caller()  # type: ignore[attr-defined]
-            continue
         if field == "name" and value != row.name:
             _require_free(session, type(row), value)
         setattr(row, "labels" if field == "tags" else field, value)
+    if getattr(request, "shared", None):
+        row.owner = None
     session.commit()
 
 
@@ -250,10 +256,10 @@ def _put(session: Session, table: str, places: list[_Place]) -> None:
             place.put(ids[0])
 
 
-def _places(values: MutableMapping[str, Any], within: str = "") -> Iterator[_Place]:
+def _places(values: MutableMapping[str, Any]) -> Iterator[_Place]:
     """Everything in a mapping, and in the models that it holds, that may be a name."""
     for key, value in values.items():
-        yield from _at(key, value, f"{within}{key}", values.__setitem__)
+        yield from _at(key, value, key, values.__setitem__)
 
 
 def _at(key: str, value: Any, field: str, put: Callable[[str, Any], None]) -> Iterator[_Place]:

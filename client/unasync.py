@@ -1,4 +1,4 @@
-"""Writes `aio.py` from `sync.py`: the same client, to be awaited. A test holds that it is current."""
+"""Writes `aio/` from `sync/`: the same client, to be awaited. A test holds that it is current."""
 
 import io
 import re
@@ -11,6 +11,7 @@ CLASSES = ("Client", "Dataset", "Proposal", "Architecture", "Job", "Comparison",
 NAMES = {
     **{name: f"Async{name}" for name in CLASSES},
     "Iterator": "AsyncIterator",
+    "sync": "aio",
     "time": "asyncio",
     "close": "aclose",
     "__enter__": "__aenter__",
@@ -24,7 +25,7 @@ WAITS = re.compile(
 )
 """Calls that are awaited."""
 
-PLAIN = ("__init__", "__getitem__", "__len__", "__repr__", "_repr_html_", "_zipped", "name_of")
+PLAIN = ("__init__", "__getitem__", "__len__", "__repr__", "_repr_html_")
 """Functions that wait for nothing."""
 
 DECORATED = ("@property", "@overload", "@cached_property")
@@ -33,9 +34,7 @@ DECORATED = ("@property", "@overload", "@cached_property")
 def converted(source: str) -> str:
     """The asynchronous form of the synchronous client."""
     text = _renamed(source)
-    text = text.replace(
-        '"""The client: a service,', '"""The client to be awaited, written from `sync.py`: a service,'
-    )
+    text = text.replace('"""', '"""Written from `sync/`, to be awaited: ', 1)
     text = re.sub(r"\n    def _repr_svg_.*\n.*\n", "", text)  # a notebook awaits nothing
     text = WAITS.sub(lambda call: f"await {call[0]}", text)
     text = re.sub(r"(\n +)for (\w+) in (self\.(client\.)?_items\()", r"\1async for \2 in \3", text)
@@ -61,4 +60,7 @@ def _renamed(source: str) -> str:
 
 
 if __name__ == "__main__":
-    (HERE / "aio.py").write_text(converted((HERE / "sync.py").read_text(encoding="utf-8")), encoding="utf-8")
+    for path in (HERE / "sync").glob("*.py"):
+        into = HERE / "aio" / path.name
+        into.parent.mkdir(exist_ok=True)
+        into.write_text(converted(path.read_text(encoding="utf-8")), encoding="utf-8")

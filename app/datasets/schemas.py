@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.datasets.tables import Source
-from app.naming import Body, Note, Relabel, Tags
+from app.naming import Body, Note, Share, Tags
 from models.datasets.layout import TEST_SHARE
 
 Name = Annotated[
@@ -64,7 +64,7 @@ class DatasetUpload(BaseModel):
     tags: Tags = []
 
 
-class DatasetRelabel(Relabel):
+class DatasetRelabel(Share):
     """New labels of a data set, which always has a name."""
 
     name: Name = "…"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.naming import Body, Note, Relabel, Tags
+from app.naming import Body, Note, Share, Tags
 
 Milliseconds = Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -65,7 +65,7 @@ class DeviceIn(Body):
     tags: Tags = []
 
 
-class DeviceRelabel(Relabel):
+class DeviceRelabel(Share):
     """New labels of a device's table, which always has a name."""
 
     name: DeviceName = "…"

@@ -37,8 +37,6 @@ from models.trainings.retrain import RECIPES, TrainRecipe
 
 PREFIX = "exp"
 
-"""The search space of experiments that name no latent space."""
-
 
 @dataclass(frozen=True)
 class PlannedArm:

@@ -21,7 +21,7 @@ from app.genotypes.schemas import (
     SearchSpacesOut,
 )
 from app.genotypes.tables import Genotype, Origin
-from app.naming import Relabel, TagFilter
+from app.naming import Share, TagFilter
 from app.pages import Cursor, Limit, Page, paginate
 from app.routes import Route
 from models.genotypes.search_space import SEARCH_SPACES
@@ -118,7 +118,7 @@ def get_genotype(session: Reading, genotype_id: str) -> GenotypeFull:
 
 
 @router.patch("/genotypes/{genotype_id}")
-def relabel_genotype(session: Writing, genotype_id: str, body: Relabel) -> GenotypeOut:
+def relabel_genotype(session: Writing, genotype_id: str, body: Share) -> GenotypeOut:
     """Changes name, note and tags."""
     row = service.relabel(session, genotype_id, body)
     return GenotypeOut.model_validate(row)

@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy import ColumnElement, Select, or_, select, update
 from sqlalchemy.orm import Session
 
 from app import database, naming, owners
 from app.database import new_id, now, one_at_a_time
 from app.datasets import service as datasets
 from app.evaluations import service as evaluations
-from app.evaluations.tables import EvaluationKind
+from app.evaluations.tables import Evaluation, EvaluationKind
 from app.genotypes import ranking
 from app.genotypes.schemas import Chosen, GenotypeIn, Library, LibrarySearch, Members
 from app.genotypes.tables import Genotype, Origin
-from app.naming import Relabel
+from app.naming import Share
 from app.problems import InvalidRequest, NotFound
 from models.datasets.sources import KNOWN_DATASETS
 from models.genotypes import genotype as forms
@@ -293,16 +293,21 @@ def _members(session: Session, wanted: Members, most: int | None) -> list[Genoty
     return rows
 
 
-def relabel(session: Session, genotype_id: str, request: Relabel) -> Genotype:
+def share(session: Session, ids: Sequence[str]) -> None:
+    """Lets every key see genotypes of the caller with their evaluations, not yet committed."""
+    for table, column in ((Genotype, Genotype.id), (Evaluation, Evaluation.genotype_id)):
+        session.execute(update(table).where(column.in_(ids)).values(owner=None))
+
+
+def relabel(session: Session, genotype_id: str, request: Share) -> Genotype:
     """Changes name, note and tags, and who sees it: with its evaluations.
 
     Raises:
         NotFound: there is none.
     """
     row = get(session, genotype_id)
-    if request.shared is not None:
-        for evaluation in evaluations.of_genotype(session, genotype_id):
-            evaluation.owner = None if request.shared else owners.caller()
+    if request.shared:
+        share(session, [row.id])
     naming.relabel(session, row, request)
     return row
 

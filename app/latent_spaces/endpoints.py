@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Response
 from app import naming
 from app.dependencies import ArtifactsIn, Reading, SettingsIn, Writing
 from app.drawing import MEDIA_TYPES, RESPONSES
+from app.genotypes import service as genotypes
 from app.jobs.schemas import JobOut
 from app.jobs.starter import StarterIn
 from app.latent_spaces import figures, opened, service
@@ -21,7 +22,7 @@ from app.latent_spaces.schemas import (
     MeaningOut,
 )
 from app.latent_spaces.tables import LatentSpace
-from app.naming import Relabel, TagFilter
+from app.naming import Share, TagFilter
 from app.pages import Cursor, Limit, Page, paginate
 from app.routes import Route
 
@@ -54,9 +55,11 @@ def get_latent_space(session: Reading, latent_space_id: str) -> LatentSpaceFull:
 
 
 @router.patch("/{latent_space_id}")
-def relabel_latent_space(session: Writing, latent_space_id: str, body: Relabel) -> LatentSpaceOut:
-    """Changes name, note and tags."""
+def relabel_latent_space(session: Writing, latent_space_id: str, body: Share) -> LatentSpaceOut:
+    """Changes name, note and tags, or shares it with its members."""
     row = service.get(session, latent_space_id)
+    if body.shared:
+        genotypes.share(session, opened.member_ids(session, row))
     naming.relabel(session, row, body)
     return service.shown(session, row)
 

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 
 from app import naming
 from app.dependencies import ArtifactsIn, DatabaseIn, Reading, SettingsIn, Writing
-from app.naming import Relabel, TagFilter
+from app.naming import Share, TagFilter
 from app.pages import Cursor, Limit, Page, paginate
 from app.proposals import service
 from app.proposals.schemas import ProposalIn, ProposalOut
@@ -48,9 +48,11 @@ def get_proposal(session: Reading, proposal_id: str) -> ProposalOut:
 
 
 @router.patch("/{proposal_id}")
-def relabel_proposal(session: Writing, proposal_id: str, body: Relabel) -> ProposalOut:
-    """Changes name, note and tags."""
+def relabel_proposal(session: Writing, proposal_id: str, body: Share) -> ProposalOut:
+    """Changes name, note and tags, or shares it with its data set and architectures."""
     row = service.get(session, proposal_id)
+    if body.shared:
+        service.share(session, row)
     naming.relabel(session, row, body)
     return service.shown(session, row)
 

@@ -132,7 +132,7 @@ class Sending:
                     extensions={"timeout": seconds},
                 ) as answer:
                     status = answer.status
-                    place = dict(answer.headers).get(b"location") or dict(answer.headers).get(b"Location")
+                    place = {name.lower(): value for name, value in answer.headers}.get(b"location")
                 if status not in FOLLOWED or place is None:
                     return status, None if 200 <= status < 300 else f"the answer was {status}"
                 url = place.decode("latin-1")

@@ -16,8 +16,8 @@ from vgae_nas_client.errors import (
 )
 
 if TYPE_CHECKING:
-    from vgae_nas_client.aio import AsyncClient
-    from vgae_nas_client.sync import Client
+    from vgae_nas_client.aio.client import AsyncClient
+    from vgae_nas_client.sync.client import Client
 
 __all__ = [
     "AsyncClient",
@@ -38,11 +38,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """The clients, imported when they are first asked for: the command line's help needs none."""
     if name == "Client":
-        from vgae_nas_client.sync import Client
+        from vgae_nas_client.sync.client import Client
 
         return Client
     if name == "AsyncClient":
-        from vgae_nas_client.aio import AsyncClient
+        from vgae_nas_client.aio.client import AsyncClient
 
         return AsyncClient
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

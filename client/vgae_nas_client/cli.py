@@ -264,7 +264,7 @@ def retry(job_id: Annotated[str, typer.Argument(help="Of the job.")], url: Url =
 def _service(url: str | None) -> Iterator[Any]:
     """The service; what goes wrong is said in a line, and the exit code is 1."""
     from vgae_nas_client.errors import NasError
-    from vgae_nas_client.sync import Client
+    from vgae_nas_client.sync.client import Client
 
     try:
         with Client(url) as nas:
@@ -277,7 +277,7 @@ def _service(url: str | None) -> Iterator[Any]:
 def _dataset(nas: Any, images: str, image_size: int | None) -> Any:
     """The data set of a name, or of a folder or archive, which is sent first."""
     from vgae_nas_client.errors import Conflict
-    from vgae_nas_client.sync import name_of
+    from vgae_nas_client.folders import name_of
 
     path = Path(images)
     if not path.exists():

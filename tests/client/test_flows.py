@@ -12,7 +12,7 @@ from vgae_nas_client import errors, flows
 from vgae_nas_client.flows import Answer, Attempt, Call, Flow, Pause
 
 CLIENT = Path(__file__).parents[2] / "client"
-AIO = CLIENT / "vgae_nas_client" / "aio.py"
+SYNC = sorted((CLIENT / "vgae_nas_client" / "sync").glob("*.py"))
 
 
 def driven(flow: Flow[Any], answers: list[Answer]) -> tuple[Any, list[Call], list[float]]:
@@ -88,16 +88,19 @@ def test_a_post_that_is_still_worked_on_is_waited_for() -> None:
     assert pauses[0] >= 1
 
 
-def test_the_client_to_be_awaited_is_written_from_the_other() -> None:
+@pytest.mark.parametrize(
+    "path", sorted((CLIENT / "vgae_nas_client" / "sync").glob("*.py")), ids=lambda p: p.name
+)
+def test_the_client_to_be_awaited_is_written_from_the_other(path: Path) -> None:
     sys.path.insert(0, str(CLIENT))
     try:
         from unasync import converted  # type: ignore[import-not-found]
     finally:
         sys.path.remove(str(CLIENT))
-    text = converted((CLIENT / "vgae_nas_client" / "sync.py").read_text(encoding="utf-8"))
+    text, into = converted(path.read_text(encoding="utf-8")), path.parents[1] / "aio" / path.name
     for command in (["check", "--fix", "--quiet"], ["format", "--quiet"]):
         ran = subprocess.run(
-            [str(Path(sys.executable).parent / "ruff"), *command, "--stdin-filename", str(AIO), "-"],
+            [str(Path(sys.executable).parent / "ruff"), *command, "--stdin-filename", str(into), "-"],
             input=text,
             capture_output=True,
             text=True,
@@ -105,4 +108,4 @@ def test_the_client_to_be_awaited_is_written_from_the_other() -> None:
             timeout=120,
         )
         text = ran.stdout
-    assert text == AIO.read_text(encoding="utf-8")
+    assert text == into.read_text(encoding="utf-8")

@@ -147,8 +147,35 @@ def test_what_is_shared_is_seen_by_all(service: Service, callers: tuple[Caller, 
     assert ben.get("/v1/genotypes/ours")["id"] == own
     assert len(ben.get("/v1/datasets/digits/leaderboard")["items"]) == 1
     assert root.post("/v1/genotypes", {"text": text})["shared"]
-    assert not anna.patch("/v1/genotypes/ours", {"shared": False})["shared"]
-    ben.get("/v1/genotypes/ours", status=404)
+    taken = ben.client.patch("/v1/genotypes/ours", json={"shared": False}, headers=ben.headers)
+    assert taken.status_code == 422  # what is shared stays so: nobody takes it from the others
+
+
+def test_what_is_shared_comes_with_what_it_consists_of(
+    service: Service, callers: tuple[Caller, Caller, Caller]
+) -> None:
+    anna, ben, _ = callers
+    service.client.headers.update(anna.headers)
+    photos(service)
+    text = anna.get("/v1/genotypes/DARTS-V2")["text"]
+    own = anna.post("/v1/genotypes", {"text": text})["id"]
+    members = {"genotypes": [own, "PC-DARTS-CIFAR"], "overrides": {"max_epochs": 1}, "name": "two"}
+    anna.post("/v1/latent-spaces", members)
+    service.run_jobs()
+    service.client.headers.pop("Authorization")
+    anna.post("/v1/proposals", {"dataset": "photos", "count": 1, "space": "two", "name": "one"})
+    refused = anna.client.patch("/v1/proposals/one", json={"shared": True}, headers=anna.headers)
+    assert refused.status_code == 409
+    assert anna.patch("/v1/latent-spaces/two", {"shared": True})["shared"]
+    assert own in ben.get("/v1/latent-spaces/two")["genotype_ids"]
+    ben.post("/v1/latent-spaces/two/generate", {"random": "uniform"})
+    assert anna.patch("/v1/proposals/one", {"shared": True})["shared"]
+    assert ben.get("/v1/proposals/one")["dataset"] == "photos"
+    assert ben.get("/v1/proposals")["items"][0]["items"][0]["genotype"]
+    body = {"datasets": ["digits"], "arms": [{"kind": "proposal", "proposal": "one"}], "recipe": "quick"}
+    job = anna.post("/v1/experiments", body)
+    path = job["links"]["experiment"]
+    assert anna.client.patch(path, json={"shared": True}, headers=anna.headers).status_code == 422
 
 
 @ONE_DATABASE

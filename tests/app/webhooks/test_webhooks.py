@@ -150,12 +150,8 @@ def test_what_is_not_heard_is_sent_again_and_in_the_end_given_up(
     while send():
         sent += 1
     assert sent == 1 + 10  # for about a day
-    assert 80_000 < sum(service_waits()) < 90_000
+    assert 80_000 < sum(service.WAITS) < 90_000
     assert deliveries(service, made)[0]["next_at"] is None
-
-
-def service_waits() -> tuple[int, ...]:
-    return service.WAITS
 
 
 @ONE_DATABASE

@@ -1,0 +1,1 @@
+"""The client: a service, and the things in it."""
