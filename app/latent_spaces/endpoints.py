@@ -110,16 +110,22 @@ def get_map(
     format: Literal["json", "svg", "png"] = "json",
     generated: Annotated[bool, Query(description="With what was generated from the space.")] = False,
     colour: Annotated[
-        Literal["dataset", "accuracy", "parameters", "operation"], Query(description="What colours show.")
+        Literal["dataset", "origin", "accuracy", "parameters", "operation"],
+        Query(description="What colours show."),
     ] = "dataset",
+    dataset_id: Annotated[
+        str | None,
+        Query(description="On which accuracies are; by default that on which most points have one."),
+    ] = None,
     operation: Annotated[str, Query(description="Whose share `colour=operation` shows.")] = "skip_connect",
     seed: Annotated[int, Query(ge=0, le=2**31 - 1, description="Of t-SNE.")] = 2024,
 ) -> Response:
     """The latents in two dimensions, as JSON or as a picture."""
+    view = figures.View(method, generated, seed, dataset_id)
     if format == "json":
-        content = figures.space_map_json(session, latent_space_id, artifacts, method, generated, seed)
+        content = figures.space_map_json(session, latent_space_id, artifacts, view)
         return Response(content, media_type="application/json")
-    space_map = figures.space_map(session, latent_space_id, artifacts, method, generated, seed)
-    values = pictures.values_of(space_map, colour, operation)
-    picture = pictures.draw(space_map, f"Latent space {latent_space_id}", format, values)
+    space_map = figures.space_map(session, latent_space_id, artifacts, view)
+    title = pictures.title_of(service.get(session, latent_space_id), space_map)
+    picture = pictures.draw(space_map, title, format, pictures.shades_of(space_map, colour, operation))
     return Response(picture, media_type=MEDIA_TYPES[format])

@@ -1,12 +1,14 @@
 """Figures of a latent space: its map, and what its principal directions mean."""
 
 from collections import Counter
+from dataclasses import dataclass
 
 import torch
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.artifacts import Artifacts
+from app.datasets import service as datasets
 from app.datasets.tables import Dataset
 from app.genotypes import ranking
 from app.genotypes import service as genotypes
@@ -22,48 +24,66 @@ MAP_LIMIT = 10_000
 """Points on one map."""
 
 
-def space_map(
-    session: Session, space_id: str, artifacts: Artifacts, method: Method, generated: bool, seed: int
-) -> MapOut:
+@dataclass(frozen=True)
+class View:
+    """What a map shows, and how.
+
+    Args:
+        method: of the projection.
+        generated: whether what was generated from the space is on it too.
+        seed: of t-SNE, and of the choice of points.
+        dataset_id: on which accuracies are; `None` for the one on which most points have one.
+    """
+
+    method: Method
+    generated: bool
+    seed: int
+    dataset_id: str | None
+
+
+def space_map(session: Session, space_id: str, artifacts: Artifacts, view: View) -> MapOut:
     """The latents of the members, and of what was generated from the space if asked, in two dimensions.
 
     Raises:
-        NotFound, Conflict: no such space, or one that is still training.
+        NotFound, Conflict: no such space or data set, or a space that is still training.
         InvalidRequest: fewer points than the method needs.
     """
-    space, what = open_space(session, space_id, artifacts), ("map", method, generated, seed)
-    return remembered(session, space, what, lambda: _map(session, space, method, generated, seed))
+    space = open_space(session, space_id, artifacts)
+    return remembered(session, space, ("map", view), lambda: _map(session, space, view))
 
 
-def space_map_json(
-    session: Session, space_id: str, artifacts: Artifacts, method: Method, generated: bool, seed: int
-) -> bytes:
+def space_map_json(session: Session, space_id: str, artifacts: Artifacts, view: View) -> bytes:
     """The same as JSON, of which there can be megabytes.
 
     Raises:
         NotFound, Conflict, InvalidRequest: as `space_map`.
     """
-    space, what = open_space(session, space_id, artifacts), ("json", method, generated, seed)
+    space = open_space(session, space_id, artifacts)
 
     def make() -> bytes:
-        return _map(session, space, method, generated, seed).model_dump_json().encode()
+        return _map(session, space, view).model_dump_json().encode()
 
-    return remembered(session, space, what, make)
+    return remembered(session, space, ("json", view), make)
 
 
-def _map(session: Session, space: OpenSpace, method: Method, generated: bool, seed: int) -> MapOut:
-    places, drawn, warnings = _chosen(session, space, generated, seed)
+def _map(session: Session, space: OpenSpace, view: View) -> MapOut:
+    places, drawn, warnings = _chosen(session, space, view.generated, view.seed)
     rows = genotypes.get_many(session, [space.genotype_ids[place] for place in places], "genotype_ids")
     z = space.latents[places]
     if drawn:
         z = torch.cat([z, from_bytes([row.latent for row in drawn], space.space.nodes)])
     rows += drawn
+    starts = _missing_starts(session, rows)
+    if starts:
+        z = torch.cat([z, space.encode(starts, "starts")])
+        rows += starts
     names = dict(session.execute(select(Dataset.id, Dataset.name)).all())
     try:
-        projection = project(z, method, seed)
+        projection = project(z, view.method, view.seed, fitted=len(places))
     except LatentError as error:
         raise InvalidRequest.of("method", str(error)) from None
-    best = ranking.best_accuracies(session, [row.id for row in rows])
+    dataset, accuracies = _accuracies(session, [row.id for row in rows], view.dataset_id)
+    best_on = _best_on(session, space, names)
     points = [
         MapPoint(
             genotype_id=row.id,
@@ -73,19 +93,58 @@ def _map(session: Session, space: OpenSpace, method: Method, generated: bool, se
             x=x,
             y=y,
             parameters=row.parameters,
-            accuracy=best.get(row.id),
+            accuracy=accuracies.get(row.id),
+            best_on=best_on.get(row.id, []),
+            start_genotype_id=_start(row),
             operations=_shares(row),
         )
         for row, (x, y) in zip(rows, projection.points, strict=True)
     ]
     labelled = [i for i, point in enumerate(points) if point.dataset is not None]
     return MapOut(
-        method=method,
+        method=view.method,
         explained_variance=projection.explained_variance,
         silhouette=silhouette(z[labelled], [points[i].dataset or "" for i in labelled]),
+        accuracy_dataset=dataset,
         warnings=warnings,
         items=points,
     )
+
+
+def _accuracies(
+    session: Session, ids: list[str], dataset_id: str | None
+) -> tuple[str | None, dict[str, float]]:
+    """The accuracies of genotypes on one data set, with its name: those on two are no one scale."""
+    measured = ranking.accuracies_by_dataset(session, ids)
+    if dataset_id is not None:
+        name = datasets.get(session, dataset_id).name
+        return name, measured.get(name, {})
+    if not measured:
+        return None, {}
+    name = max(measured, key=lambda name: (len(measured[name]), name))
+    return name, measured[name]
+
+
+def _best_on(session: Session, space: OpenSpace, names: dict[str, str]) -> dict[str, list[str]]:
+    """The data sets whose best point a genotype is, by its id."""
+    found: dict[str, list[str]] = {}
+    for dataset_id in ranking.datasets_with_points(session, space.space.name):
+        best = ranking.best_point(session, space.space.name, dataset_id)
+        if best is not None:
+            found.setdefault(best[0].id, []).append(names[dataset_id])
+    return found
+
+
+def _missing_starts(session: Session, rows: list[Genotype]) -> list[Genotype]:
+    """The genotypes near which some were generated and that are not among them."""
+    missing = {start for row in rows if (start := _start(row)) is not None} - {row.id for row in rows}
+    return list(session.scalars(select(Genotype).where(Genotype.id.in_(missing)).order_by(Genotype.id)))
+
+
+def _start(row: Genotype) -> str | None:
+    """The genotype near which a genotype was generated; of several, the first."""
+    points = row.source.get("points")
+    return points[0].get("genotype_id") if points else None
 
 
 def _chosen(

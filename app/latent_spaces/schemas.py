@@ -93,7 +93,9 @@ class MapPoint(BaseModel):
     x: float
     y: float
     parameters: int = Field(description="Of the network of 36 channels and 20 cells for CIFAR-10.")
-    accuracy: float | None = Field(description="Percent, the best trained or reported on any data set.")
+    accuracy: float | None = Field(description="Percent, the best trained or reported on `accuracy_dataset`.")
+    best_on: list[str] = Field(description="Data sets whose best point it is.")
+    start_genotype_id: str | None = Field(description="The genotype near which it was generated.")
     operations: dict[str, float] = Field(description="The share of each operation among the edges.")
 
 
@@ -123,5 +125,6 @@ class MapOut(BaseModel):
     silhouette: float | None = Field(
         description="Of the latents by data set, -1 to 1; `null` unless two have two points each."
     )
+    accuracy_dataset: str | None = Field(description="The data set that accuracies are of, by name.")
     warnings: list[str] = Field([], description="How points were chosen where there are too many.")
     items: list[MapPoint]

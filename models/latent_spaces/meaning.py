@@ -14,6 +14,9 @@ from models.latent_spaces.vgae import DEFAULT_SEED
 
 Method = Literal["pca", "tsne"]
 
+TSNE_POINTS = 30
+"""Points from which on t-SNE tells anything: it looks at each one's thirty nearest."""
+
 DIRECTIONS = 5
 """Principal directions that are looked at, if there are so many."""
 
@@ -31,26 +34,29 @@ class Projection:
     explained_variance: list[float] | None
 
 
-def project(z: Tensor, method: Method, seed: int = DEFAULT_SEED) -> Projection:
+def project(z: Tensor, method: Method, seed: int = DEFAULT_SEED, fitted: int | None = None) -> Projection:
     """The flattened latents in two dimensions.
 
     Args:
         z: `[latents, nodes, latent dimension]`.
         method: `pca` or `tsne` (scikit-learn's).
         seed: of t-SNE.
+        fitted: so many of the first latents choose the axes of `pca`, so that a map stays the same map when
+            others are added; all by default.
 
     Raises:
         LatentError: the method needs more points.
     """
     flat = z.flatten(1).double().numpy()
-    needed = 2 if method == "pca" else 4
-    if len(flat) < needed:
-        raise LatentError(f"has {len(flat)} points; {method} needs at least {needed}")
+    known = flat if method == "tsne" else flat[:fitted]
+    needed = 2 if method == "pca" else TSNE_POINTS
+    if len(known) < needed:
+        raise LatentError(f"has {len(known)} points; {method} needs at least {needed}")
     if method == "pca":
         from sklearn.decomposition import PCA
 
         pca = PCA(n_components=2, random_state=seed)
-        points = pca.fit_transform(flat)
+        points = pca.fit(known).transform(flat)
         return Projection(points.tolist(), np.nan_to_num(pca.explained_variance_ratio_).tolist())
     from sklearn.manifold import TSNE
 

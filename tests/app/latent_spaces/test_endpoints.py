@@ -1,6 +1,7 @@
 """Latent spaces over HTTP: training, encoding, generating, drawing."""
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -84,7 +85,7 @@ def test_a_space_that_is_still_training_is_a_conflict(service: Service, publishe
 
 
 def test_the_map_is_json_svg_and_png(service: Service, published: list[str], latent_space: str) -> None:
-    service.post(f"{latent_space}/generate", {"random": "uniform", "count": 5})
+    service.post(f"{latent_space}/generate", {"random": "uniform", "count": 25})
     space_map = service.get(f"{latent_space}/map")
     assert [point["genotype_id"] for point in space_map["items"]] == published[:6]
     assert {point["dataset"] for point in space_map["items"]} == {"cifar10"}
@@ -93,8 +94,12 @@ def test_the_map_is_json_svg_and_png(service: Service, published: list[str], lat
     assert space_map["items"][1]["accuracy"] == 97.24
     assert sum(space_map["items"][0]["operations"].values()) == pytest.approx(1)
     with_generated = service.get(f"{latent_space}/map", generated=True)
-    assert len(with_generated["items"]) == 11
-    svg = service.client.get(f"{latent_space}/map", params={"format": "svg", "method": "tsne"})
+    assert len(with_generated["items"]) == 31
+    places = {point["genotype_id"]: (point["x"], point["y"]) for point in with_generated["items"]}
+    for point in space_map["items"]:  # it stays the same map
+        assert places[point["genotype_id"]] == pytest.approx((point["x"], point["y"]))
+    tsne = {"format": "svg", "method": "tsne", "generated": True}
+    svg = service.client.get(f"{latent_space}/map", params=tsne)
     assert svg.headers["content-type"] == "image/svg+xml"
     assert b"<svg" in svg.content
     png = service.client.get(f"{latent_space}/map", params={"format": "png", "generated": True})
@@ -120,7 +125,36 @@ def test_a_map_of_too_many_points_shows_some_and_says_which(
     assert service.get(f"{latent_space}/map")["warnings"] == []
 
 
-@pytest.mark.parametrize("colour", ["accuracy", "parameters", "operation"])
+def test_the_map_tells_best_points_starts_and_accuracies_of_one_data_set(
+    service: Service, published: list[str], digits: str, latent_space: str
+) -> None:
+    service.post("/v1/datasets", {"name": "digits"})
+    body = {"genotype": PUBLISHED[3].genotype.as_dict()}
+    other = service.post(
+        "/v1/genotypes", body | {"evaluation": {"dataset": "digits", "test_accuracy": 99.5}}
+    )["id"]
+    near = {"near": {"dataset": "cifar10"}, "count": 2}
+    made = service.post(f"{latent_space}/generate", near)
+    start = made["start"]["points"][0]["genotype_id"]
+    space_map = service.get(f"{latent_space}/map", generated=True)
+    assert space_map["accuracy_dataset"] == "cifar10"
+    best = {point["genotype_id"]: point["best_on"] for point in space_map["items"] if point["best_on"]}
+    assert best == {start: ["cifar10"]}  # that of digits is no member
+    starts = [point["start_genotype_id"] for point in space_map["items"]]
+    assert starts == [None] * 6 + [start] * 2 + [None]  # the start itself is shown too
+    assert space_map["items"][-1]["genotype_id"] == start
+    on_digits = service.get(f"{latent_space}/map", dataset="digits")
+    assert on_digits["accuracy_dataset"] == "digits"
+    assert {point["accuracy"] for point in on_digits["items"]} == {None}
+    params = {"format": "svg", "colour": "accuracy", "generated": True}
+    svg = service.client.get(f"{latent_space}/map", params=params).text
+    assert "accuracy on cifar10" in svg
+    assert "none" not in re.findall(r"<!-- (.*?) -->", svg)
+    assert latent_space.rsplit("/", 1)[1] not in svg
+    service.client.delete(f"/v1/genotypes/{other}")
+
+
+@pytest.mark.parametrize("colour", ["origin", "accuracy", "parameters", "operation"])
 def test_the_map_is_coloured_by_numbers_too(service: Service, latent_space: str, colour: str) -> None:
     service.post(f"{latent_space}/generate", {"random": "uniform", "count": 2})
     params = {"format": "svg", "colour": colour, "operation": "sep_conv_3x3", "generated": True}
