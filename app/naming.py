@@ -28,6 +28,7 @@ TABLES = {
     "campaign_id": "campaigns",
     "proposal_id": "proposals",
     "device_id": "devices",
+    "beside": "genotypes",
 }
 """What is named by a field, or by a parameter of a path or a query."""
 

@@ -28,9 +28,15 @@ def _made_once(media_type: str) -> dict[str, Any]:
 
 
 @router.get("/genotypes/{genotype_id}/cells.svg", **_file("image/svg+xml"))
-def get_cells(session: Reading, genotype_id: str) -> Response:
+def get_cells(
+    session: Reading,
+    genotype_id: str,
+    beside: Annotated[
+        str | None, Query(description="A genotype; edges that it does not have are marked.")
+    ] = None,
+) -> Response:
     """Both cells as a picture."""
-    return Response(service.picture(session, genotype_id), media_type="image/svg+xml")
+    return Response(service.picture(session, genotype_id, beside), media_type="image/svg+xml")
 
 
 @router.get("/genotypes/{genotype_id}/module.py", **_file("text/x-python"))

@@ -30,18 +30,22 @@ COLOURS = {
 
 NODE = "#fff2ae"
 
+CHANGED = "#c2185b"
+"""The colour of what another genotype does not have."""
+
 TITLES = {"normal": "Normal cell", "reduce": "Reduction cell"}
 """Of cells whose name says too little."""
 
 SVG = "http://www.w3.org/2000/svg"
 
 
-def draw(genotype: Genotype, title: str) -> bytes:
+def draw(genotype: Genotype, title: str, beside: Genotype | None = None) -> bytes:
     """All cells, one above the other, as SVG.
 
     Args:
         genotype: which cells.
         title: over the picture, and for screen readers.
+        beside: another genotype of the search space; edges that it does not have are marked.
     """
     space = genotype.space
     columns = space.inputs * INPUTS + len(space.choosing) * (BOX[0] + GAP)
@@ -53,15 +57,28 @@ def draw(genotype: Genotype, title: str) -> bytes:
     _add(root, "rect", width=width, height=total, fill="white")
     _arrow(root)
     _text(root, width / 2, 22, title, size=15)
-    for number, (name, edges) in enumerate(zip(space.cells, genotype.cells, strict=True)):
+    others = genotype.cells if beside is None else beside.cells
+    for number, (name, edges, other) in enumerate(zip(space.cells, genotype.cells, others, strict=True)):
         cell = _add(root, "g", transform=f"translate(0 {30 + number * height})")
-        _cell(cell, TITLES.get(name, name.capitalize()), edges, space, columns + 2 * MARGIN)
+        changed = _changed(edges, other, space)
+        _cell(cell, TITLES.get(name, name.capitalize()), edges, changed, space, columns + 2 * MARGIN)
     drawn: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return drawn
 
 
+def _changed(edges: tuple[Edge, ...], other: tuple[Edge, ...], space: SearchSpace) -> list[bool]:
+    """Which edges of a cell the other one's same node does not have; their order within a node is nothing."""
+    theirs = set(zip(other, space.kept, strict=True))
+    return [edge not in theirs for edge in zip(edges, space.kept, strict=True)]
+
+
 def _cell(
-    cell: ElementTree.Element, name: str, edges: tuple[Edge, ...], space: SearchSpace, output: float
+    cell: ElementTree.Element,
+    name: str,
+    edges: tuple[Edge, ...],
+    changed: list[bool],
+    space: SearchSpace,
+    output: float,
 ) -> None:
     labels = [f"c_{{k-{space.inputs - i}}}" for i in range(space.inputs)]
     labels += [str(i) for i in range(space.intermediates)]
@@ -76,10 +93,10 @@ def _cell(
         left, y = first + (node - space.inputs) * (BOX[0] + GAP), TOP + (row + 0.5) * ROW
         x, start = places[source]
         absent = operation == "none"
-        _line(cell, f"M{x} {start} V{y} H{left}", absent)
+        _line(cell, f"M{x} {start} V{y} H{left}", absent, changed[row])
         target_x, target_y = places[node]
-        _line(cell, f"M{left + BOX[0]} {y} L{target_x - RADIUS} {target_y}", absent)
-        _box(cell, left, y, operation)
+        _line(cell, f"M{left + BOX[0]} {y} L{target_x - RADIUS} {target_y}", absent, changed[row])
+        _box(cell, left, y, operation, changed[row])
     if space.output == "apart":
         for x, y in places[space.inputs :]:
             _line(cell, f"M{x} {y} H{output}")
@@ -93,17 +110,18 @@ def _cell(
         _text(cell, x, y + 4, label)
 
 
-def _box(cell: ElementTree.Element, left: float, y: float, operation: str) -> None:
+def _box(cell: ElementTree.Element, left: float, y: float, operation: str, changed: bool) -> None:
     width, height = BOX
-    fill = COLOURS.get(operation, "#ffffff")
-    _add(
-        cell, "rect", x=left, y=y - height / 2, width=width, height=height, rx=4, fill=fill, stroke="#333333"
-    )
+    box = _add(cell, "rect", x=left, y=y - height / 2, width=width, height=height, rx=4)
+    box.attrib |= {"fill": COLOURS.get(operation, "#ffffff"), "stroke": CHANGED if changed else "#333333"}
+    if changed:
+        box.attrib |= {"stroke-width": "3", "class": "changed"}
     _text(cell, left + width / 2, y + 4, operation)
 
 
-def _line(cell: ElementTree.Element, path: str, absent: bool = False) -> None:
-    line = _add(cell, "path", d=path, fill="none", stroke="#bbbbbb" if absent else "#555555")
+def _line(cell: ElementTree.Element, path: str, absent: bool = False, changed: bool = False) -> None:
+    colour = CHANGED if changed else "#bbbbbb" if absent else "#555555"
+    line = _add(cell, "path", d=path, fill="none", stroke=colour)
     line.set("marker-end", "url(#arrow)")
     if absent:
         line.set("stroke-dasharray", "3 4")
@@ -118,7 +136,11 @@ def _arrow(root: ElementTree.Element) -> None:
 def _text(parent: ElementTree.Element, x: float, y: float, text: str, size: int = 12) -> None:
     element = _add(parent, "text", x=x, y=y, fill="#111111")
     element.attrib.update({"text-anchor": "middle", "font-size": str(size)})
-    element.text = text
+    element.text, _, subscript = text.partition("_{")
+    if subscript:
+        lower = _add(element, "tspan", dy=size / 3)
+        lower.set("font-size", str(round(0.75 * size)))
+        lower.text = subscript.rstrip("}")
 
 
 def _add(parent: ElementTree.Element, tag: str, **attributes: float | str) -> ElementTree.Element:

@@ -91,14 +91,19 @@ class Exported:
     card: Card | None = None
 
 
-def picture(session: Session, genotype_id: str) -> bytes:
-    """Both cells as SVG.
+def picture(session: Session, genotype_id: str, beside: str | None = None) -> bytes:
+    """Both cells as SVG; what another genotype, `beside`, does not have is marked.
 
     Raises:
         NotFound: there is no such genotype.
+        InvalidRequest: there is no such other, or it is of another search space.
     """
     row = service.get(session, genotype_id)
-    return pictures.draw(service.discrete(row), row.name or row.id)
+    other = None if beside is None else service.get(session, beside, "beside")
+    if other is not None and other.search_space != row.search_space:
+        raise InvalidRequest.of("beside", f"is of {other.search_space!r}, and this one of {row.search_space!r}")
+    compared = None if other is None else service.discrete(other)
+    return pictures.draw(service.discrete(row), row.name or row.id, compared)
 
 
 def module(session: Session, genotype_id: str, asked: ExportIn) -> str:

@@ -36,10 +36,11 @@ def test_the_picture_has_every_operation_of_both_cells_and_no_overlap(
     assert root.findtext(f"{SVG}title") == row["name"]
     cells = [group for group in root if group.tag == f"{SVG}g"]
     for cell, name in zip(cells, ("normal", "reduce"), strict=True):
-        shown = [text.text for text in cell.iter(f"{SVG}text")]
+        shown = ["_".join(text.itertext()) for text in cell.iter(f"{SVG}text")]
         operations = [operation for operation, _ in row["genotype"][name]]
-        assert [text for text in shown if text in operations] == operations
-        assert {"c_{k-2}", "c_{k-1}", "0", "1", "2", "3", "c_{k}"} <= set(shown)
+        named = [text.text for text in cell.iter(f"{SVG}text") if text.text in operations]
+        assert named == operations
+        assert {"c_k-2", "c_k-1", "0", "1", "2", "3", "c_k"} <= set(shown)
         boxes = [
             [float(box.attrib[side]) for side in ("x", "y", "width", "height")]
             for box in cell.iter(f"{SVG}rect")
@@ -47,6 +48,24 @@ def test_the_picture_has_every_operation_of_both_cells_and_no_overlap(
         for i, (x, y, width, height) in enumerate(boxes):
             for left, top, w, h in boxes[:i]:
                 assert x + width <= left or left + w <= x or y + height <= top or top + h <= y
+
+
+def test_the_picture_marks_what_another_genotype_does_not_have(service: Service, published: list[str]) -> None:
+    first, second = (service.get(f"/v1/genotypes/{row}") for row in published[:2])
+
+    def edges(genotype: dict[str, Any]) -> set[tuple[str, int, str, int]]:
+        return {
+            (cell, i // 2, *edge) for cell in ("normal", "reduce") for i, edge in enumerate(genotype[cell])
+        }
+
+    svg = service.client.get(f"/v1/genotypes/{first['id']}/cells.svg", params={"beside": second["name"]})
+    different = edges(first["genotype"]) - edges(second["genotype"])
+    assert svg.text.count('class="changed"') == len(different) > 0
+    same = service.client.get(f"/v1/genotypes/{first['id']}/cells.svg", params={"beside": first["id"]})
+    assert "changed" not in same.text
+    other = service.post("/v1/genotypes", {"search_space": "nas-bench-201", "text": "000000"})["id"]
+    answer = service.client.get(f"/v1/genotypes/{first['id']}/cells.svg", params={"beside": other})
+    assert [error["field"] for error in answer.json()["errors"]] == ["beside"]
 
 
 @ONE_DATABASE
