@@ -43,6 +43,11 @@ from app.searches.endpoints import router as searches
 from app.settings import Settings, get_settings
 from app.tracking.mirror import Mirror
 from app.trainings.endpoints import router as trainings
+from app.web import genotypes as genotype_pages
+from app.web import home, results, signing, spaces, static_files
+from app.web import jobs as job_pages
+from app.web.live import Live
+from app.web.middleware import ProblemPages
 from app.webhooks.endpoints import router as webhooks
 from app.webhooks.sending import Sending
 
@@ -64,6 +69,8 @@ ROUTERS = (
     webhooks,
     keys_router,
 )
+
+PAGES = (home, spaces, genotype_pages, job_pages, results, signing, static_files)
 
 DESCRIPTION = """Neural architectures for a new data set at zero search hours.
 
@@ -126,10 +133,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings, app.state.database = settings, database
     app.state.sender, app.state.following = sender, Following(database)
+    app.state.live = Live(database)
     app.state.artifacts = Artifacts(settings.artifacts_url)
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    for pages in PAGES:
+        app.include_router(pages.router)
+    app.mount("/static", static_files.files())
     _add_probes(app)
     openapi.install(app)
     app.add_middleware(IdempotencyMiddleware, database=database)
@@ -140,6 +151,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(KeyMiddleware, guard=Guard(database, settings))
     app.add_middleware(HostMiddleware, allowed=settings.allowed_hosts)
+    app.add_middleware(ProblemPages)
     app.add_middleware(RequestMiddleware)
     return app
 

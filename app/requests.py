@@ -18,8 +18,11 @@ logger = logging.getLogger(__name__)
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
-PAGES = ("/docs", "/redoc")
-"""Paths that answer with a page that runs scripts of ours."""
+DOCUMENTS = ("/docs", "/redoc", "/static-offline-docs")
+"""Paths of the API's own documents, whose pages have scripts and styles in themselves."""
+
+DATA = ("/v1/", "/openapi.json", "/metrics", "/healthz", "/readyz")
+"""Paths that answer with data, or with pictures; all others are pages."""
 
 UNCOUNTED = "/metrics"
 
@@ -37,6 +40,18 @@ DATA_HEADERS = [
     ),
 ]
 PAGE_HEADERS = [
+    *_COMMON,
+    (
+        b"content-security-policy",
+        # Plotly adds an empty style element and fills it by script, which the digest of nothing allows; the
+        # other digest is of styles of maps that it carries with it
+        b"default-src 'none'; script-src 'self'; style-src 'self' "
+        b"'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' "
+        b"'sha256-ji27qzEtxXZW+7dun6UwjHXJ18e6WAin1VvNtkzIE/o='; img-src 'self' data: blob:; "
+        b"connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    ),
+]
+DOCUMENT_HEADERS = [
     *_COMMON,
     (
         b"content-security-policy",
@@ -61,7 +76,7 @@ class RequestMiddleware:
             return await self.app(scope, receive, send)
         scope["request_id"] = request_id = _request_id(scope)
         added = [(b"x-request-id", request_id.encode())]
-        added += PAGE_HEADERS if scope["path"].startswith(PAGES) else DATA_HEADERS
+        added += _headers(scope["path"])
         logs.bind(request_id=request_id)
         began, status = time.perf_counter(), 500
 
@@ -97,6 +112,13 @@ class HostMiddleware:
                 detail = f"this service answers as {', '.join(self.allowed)}; see the setting allowed_hosts"
                 return await response(UnknownHost(detail))(scope, receive, send)
         await self.app(scope, receive, send)
+
+
+def _headers(path: str) -> list[tuple[bytes, bytes]]:
+    """What browsers may do with an answer, by its path."""
+    if path.startswith(DATA):
+        return DATA_HEADERS
+    return DOCUMENT_HEADERS if path.startswith(DOCUMENTS) else PAGE_HEADERS
 
 
 def _host(header: str) -> str:

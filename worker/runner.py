@@ -81,12 +81,18 @@ class Run:
         self.threads = Threads(torch.get_num_threads() if self.device.type == "cpu" else 1)
         self._writing = threading.Lock()  # of progress, so that an older one does not follow a newer
 
-    def epochs(self, trainer: Trainer, extra: Callable[[], dict[str, Any]] = dict) -> "Trained":
+    def epochs(
+        self,
+        trainer: Trainer,
+        kept: Callable[[], dict[str, Any]] = dict,
+        told: Callable[[], dict[str, Any]] = dict,
+    ) -> "Trained":
         """Trains to the end, from the last checkpoint if there is one, with a checkpoint after each report.
 
         Args:
             trainer: at its start.
-            extra: what the history keeps of a report beside its own fields.
+            kept: what the history keeps of a report beside its own fields.
+            told: what the event of a report tells beside its own fields.
         """
         history: list[dict[str, Any]] = []
         seconds = 0.0
@@ -100,11 +106,11 @@ class Run:
             began = time.monotonic()
             report = trainer.run(partial(self._between_steps, trainer)).as_dict()
             seconds += time.monotonic() - began
-            history.append({**report, **extra()})
+            history.append({**report, **kept()})
             self.report(
                 trainer.progress,
                 f"epoch {trainer.epoch} of {trainer.epochs}",
-                report,
+                {**report, **told()},
                 {"trainer": trainer.state_dict(), "history": history, "seconds": seconds},
             )
         return Trained(history, seconds)

@@ -16,9 +16,13 @@ SKIP_WARNING = 0.5
 
 
 def run(run: Run) -> Finish:
-    """Searches a genotype; every epoch of the result has the alphas of its end."""
+    """Searches a genotype; every epoch of the result has the alphas of its end, every event its cells."""
     search, search_id = _build(run)
-    trained = run.epochs(search, lambda: {"alphas": _alphas(search)})
+    trained = run.epochs(
+        search,
+        kept=lambda: {"alphas": _alphas(search)},
+        told=lambda: {"genotype": search.genotype().as_dict()},
+    )
     genotype, continuous = search.genotype(), search.continuous()
     result = {
         "epochs": trained.history,

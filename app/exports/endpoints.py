@@ -39,6 +39,12 @@ def get_cells(
     return Response(service.picture(session, genotype_id, beside), media_type="image/svg+xml")
 
 
+@router.get("/searches/{search_id}/cells.svg", tags=["searches"], **_file("image/svg+xml"))
+def get_searched_cells(session: Reading, search_id: str) -> Response:
+    """The cells that a search would choose by its last epoch so far."""
+    return Response(service.searched_picture(session, search_id), media_type="image/svg+xml")
+
+
 @router.get("/genotypes/{genotype_id}/module.py", **_file("text/x-python"))
 def get_module(session: Reading, genotype_id: str, shape: Annotated[ExportIn, Query()]) -> Response:
     """The network as a Python file that imports PyTorch alone; a training's has classes and normalisation."""

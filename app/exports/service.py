@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import safetensors.torch
 import torch
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -29,14 +30,16 @@ from app.genotypes.tables import Genotype, Origin
 from app.jobs import lengths
 from app.jobs import service as jobs
 from app.jobs.service import Ordered
-from app.jobs.tables import JobKind, JobStatus
+from app.jobs.tables import JobEvent, JobKind, JobStatus
 from app.problems import Conflict, InvalidRequest
+from app.searches import service as searches
 from app.trainings import service as trainings
 from app.trainings.tables import Training
 from models.datasets.data import DataError, require_size
 from models.exports.card import model_card
 from models.exports.export import Card, module_source, onnx_bytes
-from models.genotypes.genotype import to_tensor
+from models.genotypes.genotype import from_dict, to_tensor
+from models.genotypes.search_space import SEARCH_SPACES
 from models.genotypes.size import NetworkShape, count_macs, count_parameters
 
 _ORIGINS = {
@@ -101,9 +104,27 @@ def picture(session: Session, genotype_id: str, beside: str | None = None) -> by
     row = service.get(session, genotype_id)
     other = None if beside is None else service.get(session, beside, "beside")
     if other is not None and other.search_space != row.search_space:
-        raise InvalidRequest.of("beside", f"is of {other.search_space!r}, and this one of {row.search_space!r}")
+        raise InvalidRequest.of(
+            "beside", f"is of {other.search_space!r}, and this one of {row.search_space!r}"
+        )
     compared = None if other is None else service.discrete(other)
     return pictures.draw(service.discrete(row), row.name or row.id, compared)
+
+
+def searched_picture(session: Session, search_id: str) -> bytes:
+    """The cells that a search would choose by its last epoch so far, as SVG.
+
+    Raises:
+        NotFound: there is no such search.
+        Conflict: it has no epoch behind it.
+    """
+    search = searches.get(session, search_id)
+    query = select(JobEvent.data).where(JobEvent.job_id == search.job_id, JobEvent.type == "progress")
+    for data in session.scalars(query.order_by(JobEvent.number.desc()).limit(5)):
+        if "genotype" in data:
+            cells = from_dict(data["genotype"], SEARCH_SPACES[search.search_space])
+            return pictures.draw(cells, f"after epoch {data['epoch']}")
+    raise Conflict(f"search {search_id} has no epoch behind it; ask again later")
 
 
 def module(session: Session, genotype_id: str, asked: ExportIn) -> str:

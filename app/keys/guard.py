@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.database import Database
-from app.keys import service
+from app.keys import browser, service
 from app.keys.tables import Key, KeyScope
 from app.owners import acting
 from app.problems import Forbidden, Problem, TooManyRequests, Unauthorized, of_database, response
@@ -21,8 +21,17 @@ from app.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-PUBLIC = ("/healthz", "/readyz", "/docs", "/redoc", "/openapi.json", "/static-offline-docs")
-"""Paths that need no key: probes, and documents that tell nothing of what is stored."""
+PUBLIC = (
+    "/healthz",
+    "/readyz",
+    "/docs",
+    "/redoc",
+    "/openapi.json",
+    "/static-offline-docs",
+    "/static",
+    "/login",
+)
+"""Paths that need no key: probes, and what tells nothing of what is stored."""
 
 KEYS = "/v1/keys"
 
@@ -53,20 +62,26 @@ class Guard:
 
         Raises:
             Unauthorized: a key is needed, and none that opens was given.
-            Forbidden: the key does not open this.
+            Forbidden: the key does not open this, or a page of another site asks for it.
             Unavailable: the keys cannot be read.
         """
+        browser.require_same_site(scope)
         if self.settings.open or _is_public(scope["path"]):
             return None
         await self._read()
         if not self._keys:
             return None
-        key = self._keys.get(service.digest(_bearer(scope)))
+        text = _bearer(scope)
+        if not text:
+            text = browser.key_of(scope)
+        key = self._keys.get(service.digest(text))
         if key is None:
             raise Unauthorized(
                 "needs a key of this service, as `Authorization: Bearer nas_…`; whoever runs it makes them "
                 "by `vgae-nas keys create`"
             )
+        if not _bearer(scope):
+            browser.require_token(scope, text)
         needed = _needed(scope)
         if not key.scope.opens(needed):
             raise Forbidden(f"key {key.name!r} is for {key.scope.value}; this needs {needed.value}")
@@ -235,7 +250,7 @@ def _is_public(path: str) -> bool:
 def _needed(scope: Scope) -> KeyScope:
     if scope["path"] == KEYS or scope["path"].startswith(f"{KEYS}/"):
         return KeyScope.ADMIN
-    return KeyScope.READ if scope["method"] in ("GET", "HEAD", "OPTIONS") else KeyScope.WRITE
+    return KeyScope.READ if scope["method"] in browser.SAFE else KeyScope.WRITE
 
 
 def _bearer(scope: Scope) -> str:

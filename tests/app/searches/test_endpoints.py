@@ -14,10 +14,13 @@ def test_each_seed_is_a_job_that_ends_in_a_genotype(service: Service, digits: st
     answer = service.client.post("/v1/searches", json=body)
     assert answer.status_code == 202
     started = answer.json()["items"]
+    cells = started[0]["links"]["search"] + "/cells.svg"
+    assert service.client.get(cells).status_code == 409  # no epoch is behind it
     assert answer.headers["Location"] == f"/v1/jobs/{started[0]['id']}"
     assert answer.headers["Retry-After"]
     jobs = service.run_jobs()
     assert [job["status"] for job in jobs] == ["succeeded", "succeeded"], jobs
+    assert "after epoch 2" in service.client.get(cells).text
     for job, seed in zip(jobs, (1, 2), strict=True):
         assert (job["progress"], job["attempt"]) == (1.0, 1)
         genotype = service.get(job["links"]["genotype"])
