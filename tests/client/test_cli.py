@@ -11,7 +11,7 @@ import pytest
 import typer
 from vgae_nas_client.cli import count
 
-from tests.client.conftest import COMMAND, PATIENCE_SECONDS, free_port
+from tests.serving import COMMAND, PATIENCE_SECONDS, free_port
 
 
 def run(url: str, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:

@@ -50,7 +50,9 @@ def test_the_picture_has_every_operation_of_both_cells_and_no_overlap(
                 assert x + width <= left or left + w <= x or y + height <= top or top + h <= y
 
 
-def test_the_picture_marks_what_another_genotype_does_not_have(service: Service, published: list[str]) -> None:
+def test_the_picture_marks_what_another_genotype_does_not_have(
+    service: Service, published: list[str]
+) -> None:
     first, second = (service.get(f"/v1/genotypes/{row}") for row in published[:2])
 
     def edges(genotype: dict[str, Any]) -> set[tuple[str, int, str, int]]:

@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 from app.settings import Settings
 from app.tracking import mirror
 from app.tracking.mirror import Mirror
-from tests.client.conftest import PATIENCE_SECONDS, free_port
 from tests.conftest import ONE_DATABASE, Service
+from tests.serving import PATIENCE_SECONDS, free_port
 
 BRIEF = {"epochs": 3, "channels": 4, "cells": 2, "train_images": 96}
 
