@@ -24,7 +24,7 @@ from app.exports.endpoints import router as exports
 from app.generation.endpoints import router as generation
 from app.genotypes.endpoints import router as genotypes
 from app.idempotency import IdempotencyMiddleware
-from app.jobs import queries, workers
+from app.jobs import queries, queue, workers
 from app.jobs.endpoints import router as jobs
 from app.jobs.following import Following
 from app.jobs.queue import Sender
@@ -189,5 +189,7 @@ def _add_probes(app: FastAPI) -> None:
             for kind, count in queued.items()
             if count and kind not in taken
         ]
+        if not queue.answers(settings.broker_url):
+            warnings.append("the broker does not answer; jobs wait in the database, and start when it does")
         waiting = sum(queued.values())
         return Readiness(status="ok", workers=len(living), queued_jobs=waiting, warnings=warnings)

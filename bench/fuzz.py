@@ -64,10 +64,11 @@ def prepare(client: httpx.Client) -> dict[str, list[str]]:
     }
 
 
-def fuzz(address: str, folder: Path, seed: int, examples: int) -> dict[str, Any]:
-    """The report of Schemathesis on a running service."""
+def fuzz(address: str, key: str, folder: Path, seed: int, examples: int) -> dict[str, Any]:
+    """The report of Schemathesis on a running service, with a key, as it makes keys itself."""
     command = [SCHEMATHESIS, "--config-file", str(CONFIG), "run", f"{address}/openapi.json"]
     command += ["--checks", "all", "--continue-on-failure", "--max-examples", str(examples)]
+    command += ["--header", f"Authorization: Bearer {key}"]
     command += ["--seed", str(seed), "--request-timeout", "600", "--workers", "2"]
     command += ["--report", "json", "--report-json-path", str(folder / "report.json")]
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "bench.fuzz_hooks", "PYTHONPATH": str(ROOT)}
@@ -85,8 +86,10 @@ def run(seed: int, calls: int, examples: int) -> dict[str, Any]:
         with server(1, environment=own) as client:
             (folder / "ids.json").write_text(json.dumps(prepare(client)))
         with server(0, environment=own) as client:
+            made = client.post("/v1/keys", json={"name": "fuzz", "scope": "admin"})
+            key = made.raise_for_status().json()["key"]
             while told["calls"] < calls:
-                report = fuzz(str(client.base_url).rstrip("/"), folder, seed, examples)
+                report = fuzz(str(client.base_url).rstrip("/"), key, folder, seed, examples)
                 told["calls"] += report["test_cases"]["generated"]
                 told["failures"] += report["test_cases"]["with_failures"]
                 told["errored"] += report["test_cases"]["errored"]

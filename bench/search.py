@@ -6,22 +6,28 @@ PC-DARTS code trains: both steps differentiate everything.
 """
 
 import json
+import multiprocessing
+import resource
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from statistics import median
 
+import psutil
 import torch
 import torch.nn.functional as F
-from tests.models.test_search import images_like
-from tests.models.test_supernet import copy_supernet
 from torch import Tensor, nn
 
 from models.genotypes.search_space import DARTS
 from models.searches.search import RECIPES, PCDARTSSearch
 from tests.models.searches.plain_supernet import PlainSupernet
+from tests.models.searches.test_search import images_like
+from tests.models.searches.test_supernet import copy_supernet
 
-ROUNDS = 9
+ROUNDS, MEASURED = 9, 3
+"""Steps of which the median is told, and those whose memory is measured."""
+
 BATCH = 32
 
 
@@ -42,26 +48,68 @@ def plain_step(net: PlainSupernet, device: torch.device) -> Callable[[Tensor, Te
     return step
 
 
-def main() -> None:
-    """Prints the medians, their ratio, and how far the two networks' outputs differ."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+Step = Callable[[Tensor, Tensor], None]
+
+
+def prepared(device: torch.device) -> tuple[PCDARTSSearch, PlainSupernet]:
+    """Our search at its start, and the reference with the same weights."""
     recipe = replace(RECIPES["paper-small"], batch_size=BATCH)
     data = images_like(channels=3, size=32, train=2 * BATCH)
     search = PCDARTSSearch(data, DARTS, recipe, 0, device)
     plain = PlainSupernet(DARTS, 3, 10, recipe.channels, recipe.cells, recipe.partial).to(device)
     copy_supernet(plain, search.net)
-    images, labels = torch.randn(BATCH, 3, 32, 32, device=device), torch.randint(10, (BATCH,), device=device)
+    return search, plain
+
+
+def batch(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Images and labels of a step."""
+    return torch.randn(BATCH, 3, 32, 32, device=device), torch.randint(10, (BATCH,), device=device)
+
+
+def steps(search: PCDARTSSearch, plain: PlainSupernet, device: torch.device) -> dict[str, Step]:
+    """Both steps by name."""
+
+    def ours(images: Tensor, labels: Tensor) -> None:
+        search.step(images, labels, images, labels)
+
+    return {"reference": plain_step(plain, device), "ours": ours}
+
+
+def peak_mb(name: str, device: torch.device) -> float:
+    """The memory that steps take over what was there before, in megabytes, in a process of their own."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(_peak_mb, name, device.type).result()
+
+
+def _peak_mb(name: str, device_type: str) -> float:
+    device = torch.device(device_type)
+    step = steps(*prepared(device), device)[name]
+    images, labels = batch(device)
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        for _ in range(MEASURED):
+            step(images, labels)
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
+    before = psutil.Process().memory_info().rss
+    for _ in range(MEASURED):
+        step(images, labels)
+    return (1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6
+
+
+def main() -> None:
+    """Prints the medians, their ratio, the memory, and how far the two networks' outputs differ."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    search, plain = prepared(device)
+    images, labels = batch(device)
     with torch.no_grad():
         ours_out, plain_out = search.net(images), plain(images)
     difference = float((ours_out - plain_out).norm() / plain_out.norm())
-
-    def ours_step(images: Tensor, labels: Tensor) -> None:
-        search.step(images, labels, images, labels)
-
-    steps = {"reference": plain_step(plain, device), "ours": ours_step}
-    times: dict[str, list[float]] = {name: [] for name in steps}
+    both = steps(search, plain, device)
+    times: dict[str, list[float]] = {name: [] for name in both}
     for round_number in range(ROUNDS + 1):
-        for name, step in steps.items():
+        for name, step in both.items():
             began = time.perf_counter()
             step(images, labels)
             if device.type == "cuda":
@@ -69,10 +117,13 @@ def main() -> None:
             if round_number:  # the first warms up
                 times[name].append(time.perf_counter() - began)
     reference_s, ours_s = median(times["reference"]), median(times["ours"])
+    memory = {name: round(peak_mb(name, device)) for name in both}
     figures = {
         "reference_s": round(reference_s, 4),
         "ours_s": round(ours_s, 4),
         "ratio": round(reference_s / ours_s, 2),
+        "peak_mb": memory,
+        "peak_ratio": round(memory["ours"] / memory["reference"], 2),
         "max_relative_difference": difference,
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),

@@ -1,10 +1,14 @@
 """Imports point one way: worker, app, models."""
 
+import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+
+OURS = ("app", "worker", "models", "bench", "tests")
 
 
 def test_the_import_contracts_hold() -> None:
@@ -35,3 +39,21 @@ def test_importing_the_models_loads_neither_the_web_nor_the_queue() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
     assert outcome.stdout.strip() == "[]", outcome.stderr
+
+
+def test_what_benches_take_from_elsewhere_is_there() -> None:
+    missing = []
+    for path in sorted((ROOT / "bench").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or (node.module or "").split(".")[0] not in OURS:
+                continue
+            module = ROOT.joinpath(*(node.module or "").split("."))
+            source = (
+                module.with_suffix(".py") if module.with_suffix(".py").exists() else module / "__init__.py"
+            )
+            text = source.read_text(encoding="utf-8") if source.exists() else ""
+            for name in (alias.name for alias in node.names):
+                inside = (module / f"{name}.py").exists() or (module / name).is_dir()
+                if not inside and not re.search(rf"\b{name}\b", text):
+                    missing.append(f"{path.name}: {node.module}.{name}")
+    assert missing == []

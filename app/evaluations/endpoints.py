@@ -27,4 +27,7 @@ def delete_evaluation(session: Writing, evaluation_id: str) -> None:
 def get_confusion(session: Reading, evaluation_id: str, format: Form = "svg") -> Response:
     """The confusion matrix as a picture; the counts stand in the evaluation itself."""
     evaluation = service.get(session, evaluation_id)
-    return Response(picture.confusion(evaluation, format), media_type=MEDIA_TYPES[format])
+    return Response(
+        picture.confusion(evaluation, service.title(session, evaluation), format),
+        media_type=MEDIA_TYPES[format],
+    )

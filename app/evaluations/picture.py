@@ -12,8 +12,13 @@ NUMBERED, NAMED = 20, 60
 """Classes up to which cells show their counts, and axes the names of all classes."""
 
 
-def confusion(evaluation: Evaluation, form: Form) -> bytes:
+def confusion(evaluation: Evaluation, title: str, form: Form) -> bytes:
     """The confusion matrix, each row coloured by the shares of its class's images.
+
+    Args:
+        evaluation: of a training.
+        title: over the picture.
+        form: `svg` or `png`.
 
     Raises:
         NotFound: the evaluation has none, as it was reported or is from before they were kept.
@@ -36,5 +41,6 @@ def confusion(evaluation: Evaluation, form: Form) -> bytes:
         for row, column in zip(*counts.nonzero(), strict=True):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour)
-    axes.set_title(f"{evaluation.id}: {evaluation.last_test_accuracy:.2f} %")
+    caption = f"{title}, n = {counts.sum():,} test images, last epoch: {evaluation.last_test_accuracy:.2f} %"
+    axes.set_title(caption, fontsize=9, parse_math=False, wrap=True)
     return render(figure, form)

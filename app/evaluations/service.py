@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.database import new_id, now
+from app.database import Base, new_id, now
 from app.evaluations.tables import Evaluation, EvaluationKind
 from app.problems import Conflict, NotFound
 
@@ -55,6 +55,15 @@ def get(session: Session, evaluation_id: str) -> Evaluation:
     if evaluation is None:
         raise NotFound(f"there is no evaluation {evaluation_id!r}")
     return evaluation
+
+
+def title(session: Session, evaluation: Evaluation) -> str:
+    """What was measured, in names: the architecture, the data set and the recipe."""
+    # this station knows neither of both; their names are all that is wanted of them
+    genotypes, datasets = (Base.metadata.tables[name].c for name in ("genotypes", "datasets"))
+    name = session.scalar(select(genotypes.name).where(genotypes.id == evaluation.genotype_id))
+    dataset = session.scalar(select(datasets.name).where(datasets.id == evaluation.dataset_id))
+    return f"{evaluation.reference or name or 'an architecture'} on {dataset}, recipe {evaluation.recipe!r}"
 
 
 def delete(session: Session, evaluation_id: str) -> None:

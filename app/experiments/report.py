@@ -155,9 +155,16 @@ def picture(session: Session, experiment_id: str, form: Form) -> bytes:
     if figures.front is not None:
         _draw_front(axes, figures, colours)
     else:
-        _draw_arms(axes, figures, _trained(session, experiment), colours)
-    figure.suptitle(f"Experiment {experiment_id}")
+        classes = session.scalar(select(Dataset.classes).where(Dataset.id.in_(experiment.dataset_ids)))
+        _draw_arms(axes, figures, _trained(session, experiment), colours, 100 / (classes or 1))
+    figure.suptitle(_caption(experiment, figures), parse_math=False)
     return render(figure, form)
+
+
+def _caption(experiment: Experiment, figures: TableOut) -> str:
+    n, epochs = sum(row.n for row in figures.items), experiment.settings["epochs"]
+    about = f"n = {n}, recipe {experiment.recipe!r}, {epochs} epochs, test accuracy of the best epoch"
+    return f"{experiment.name}: {about}" if experiment.name else about
 
 
 def _trained(session: Session, experiment: Experiment) -> list[Trained]:
@@ -240,7 +247,9 @@ def _front(session: Session, experiment: Experiment, trained: Sequence[Trained])
     ]
 
 
-def _draw_arms(axes: Any, figures: TableOut, trained: Sequence[Trained], colours: dict[str, str]) -> None:
+def _draw_arms(
+    axes: Any, figures: TableOut, trained: Sequence[Trained], colours: dict[str, str], chance: float
+) -> None:
     by_arm: dict[str, list[float]] = {name: [] for name in colours}
     for training, _, evaluation in trained:
         if evaluation is not None:
@@ -251,6 +260,10 @@ def _draw_arms(axes: Any, figures: TableOut, trained: Sequence[Trained], colours
             axes.errorbar(
                 place + 0.15, mean(accuracies), _deviation(accuracies) or 0.0, fmt="s", color=colours[name]
             )
+    if any(by_arm.values()):
+        axes.axhline(chance, color="#888888", linestyle=":", zorder=0)
+        axes.annotate(f"chance {chance:.3g} %", (1, chance), (-4, 3), ("axes fraction", "data"),
+                      "offset points", ha="right", fontsize=8)  # fmt: skip
     first = next(iter(by_arm))
     verdicts = {v.arm: f"{v.verdict}\nbeside {first}" for v in figures.verdicts if v.other == first}
     labels = [f"{name}\n{verdicts[name]}" if name in verdicts else name for name in by_arm]

@@ -3,13 +3,17 @@
 import logging
 import threading
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from queue import Empty, Full, Queue
 from urllib.parse import urlsplit
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from app.jobs.tables import JobKind, Message
 
@@ -19,6 +23,9 @@ TASK = "run"
 
 BROKER_SECONDS = 5.0
 """Time in which a broker must answer; one that hangs is taken for one that is away."""
+
+ANSWER_SECONDS = 1.0
+"""Time in which a broker must answer whoever asks whether it is there."""
 
 MOST_WAITING = 10_000
 """Ids that wait to be sent; what is more is sent by the sweeper, as what a broker did not take."""
@@ -60,6 +67,27 @@ def celery_app(broker_url: str) -> Celery:
         task_publish_retry_policy={"max_retries": 1, "interval_start": 0.1},
     )
     return app
+
+
+def answers(broker_url: str) -> bool:
+    """Whether the broker answers within a moment; one of files always does."""
+    if not broker_url.startswith("redis"):
+        return True
+    try:
+        return bool(_redis(broker_url).ping())
+    except RedisError as error:
+        logger.warning("the broker does not answer (%s)", error)
+        return False
+
+
+@cache
+def _redis(broker_url: str) -> Redis:
+    return Redis.from_url(
+        broker_url,
+        socket_timeout=ANSWER_SECONDS,
+        socket_connect_timeout=ANSWER_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
 
 
 def name(kind: JobKind) -> str:

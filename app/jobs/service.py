@@ -8,6 +8,8 @@ failed | cancelled -> queued  retry
 A job that is carried by its parts is `parents.py`'s.
 """
 
+import os
+import socket
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -66,7 +68,8 @@ def claim(session: Session, job_id: str, lease_seconds: float) -> Job | None:
         session.rollback()
         return None
     job = get(session, job_id)
-    add_event(session, job_id, "started", {"attempt": job.attempt})
+    worker = f"{socket.gethostname()}, process {os.getpid()}"
+    add_event(session, job_id, "started", {"attempt": job.attempt, "worker": worker})
     session.commit()
     return job
 

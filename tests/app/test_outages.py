@@ -133,12 +133,16 @@ def test_a_broker_that_hangs_delays_no_request(
         assert {job.status_code for job in jobs} == {202}
         assert client.get("/healthz").status_code == 200
         waited = time.monotonic() - frozen
-        assert client.get("/readyz").json()["queued_jobs"] == 60
+        ready = client.get("/readyz").json()
+        assert ready["queued_jobs"] == 60
+        assert any("broker does not answer" in warning for warning in ready["warnings"])
         proxy.thaw()
         began = time.monotonic()
         job_id = jobs[0].headers["Location"].removeprefix("/v1/jobs/")
         while not queue.send(broker, Message(job_id, JobKind.SEARCH)):
             assert time.monotonic() - began < 60
+        again = client.get("/readyz").json()["warnings"]
+        assert not any("broker" in warning for warning in again)
     # all of them in the time of a few, had each waited for the broker
     assert waited < 60 * queue.BROKER_SECONDS
     proxy.close()

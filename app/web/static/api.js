@@ -6,6 +6,7 @@ export class Problem extends Error {
   constructor(status, body) {
     super(body?.detail ?? `the service answered ${status}`);
     this.status = status;
+    this.fields = (body?.errors ?? []).map((error) => error.field);
   }
 }
 

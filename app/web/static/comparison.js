@@ -51,7 +51,7 @@ function eachOf(trainings) {
 // Shows an experiment in a container, and again with every training that ends; `isWanted` says whether still.
 export async function showComparison(container, id, isWanted = () => true) {
   const state = el("p", { role: "status" });
-  const chart = el("div", { class: "chart", role: "img", "aria-label": "Accuracies by arm" });
+  const chart = el("div", { class: "chart", role: "group", "aria-label": "Accuracies by arm" });
   const words = el("div"), table = el("div"), each = el("div");
   container.replaceChildren(state, words, table, chart, each);
   const experiment = await get(`/v1/experiments/${id}`);

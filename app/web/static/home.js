@@ -6,7 +6,7 @@ import { pack } from "./tar.js";
 const WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
 const NO_LIMIT = Number(byId("most").max);
 const shown = { dataset: "", proposal: "", experiment: "" };
-let dataset, proposal, recipes;
+let dataset, proposal, recipes, unranked = "";
 
 function address(change) {
   const asked = new URLSearchParams(location.search);
@@ -123,6 +123,18 @@ function showSliders() {
   byId("count-shown").textContent = WORDS[number] ?? `${number}`;
 }
 
+// Ordered by predicted accuracy where the store tells one; why not, where it does not.
+async function ranked(body) {
+  unranked = "";
+  try {
+    return await post("/v1/proposals", { ...body, rank: { by: "accuracy" } });
+  } catch (error) {
+    if (error.status !== 422 || !error.fields.every((field) => field.startsWith("rank"))) throw error;
+    unranked = `not ordered by predicted accuracy: ${error.message.replace(/^rank\.by: /, "")}`;
+    return post("/v1/proposals", body);
+  }
+}
+
 async function propose(event) {
   event.preventDefault();
   const button = event.submitter ?? event.target.querySelector("button");
@@ -132,7 +144,7 @@ async function propose(event) {
   try {
     const body = { dataset_id: shown.dataset, count: Number(byId("count").value), gamma: Number(byId("gamma").value) };
     if (most() !== null) body.limits = { parameters: { max: most() } };
-    const made = await post("/v1/proposals", body);
+    const made = await ranked(body);
     await address({ proposal: made.id, experiment: "" });
   } catch (error) {
     shown.proposal = "";
@@ -153,7 +165,7 @@ async function showProposal(id) {
     el("span", {}, el("a", { href: item.links.module, download: "module.py" }, "module.py"), " ", el("a", { href: item.links.onnx, onclick: (event) => { event.preventDefault(); save(item.links.onnx, "model.onnx").catch((error) => event.target.after(problem(error))); } }, "ONNX"), " ", el("a", { href: item.links.genotype }, "JSON"))));
   byId("proposal").replaceChildren(
     el("p", {}, "Near ", el("a", { href: `/genotypes/${start.point.genotype_id}` }, start.genotype_name ?? "the best point"), ` of ${start.dataset}${start.point.test_accuracy === null ? "" : ` (${figure(start.point.test_accuracy)} %)`}: ${start.reason}. `, el("a", { href: `/spaces/${proposal.latent_space_id}?point=${start.point.genotype_id}` }, "See it on the map"), "."),
-    warningList(proposal.warnings), el("ul", { class: "cards", id: "cards" }, cards));
+    warningList(unranked ? [...proposal.warnings, unranked] : proposal.warnings), el("ul", { class: "cards", id: "cards" }, cards));
   byId("recipe").value = proposal.recipe;
   showEstimate();
 }

@@ -27,6 +27,7 @@ function note(event) {
   const { data } = event;
   const told = Object.entries(data).filter(([, value]) => typeof value !== "object").map(([name, value]) => `${name} ${typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(5)) : value}`).join(", ");
   byId("events").tBodies[0].prepend(el("tr", {}, el("td", { class: "n" }, `${event.number}`), el("td", {}, event.at.slice(11, 19)), el("td", {}, event.type), el("td", {}, told)));
+  if (event.type === "started" && data.worker) byId("worker").textContent = data.worker;
   if (event.type !== "progress" || data.epoch === undefined) return;
   for (const [name, value] of Object.entries(data)) {
     if (typeof value !== "number" || !/loss|accuracy|total|positive|negative|kl|edge/.test(name)) continue;

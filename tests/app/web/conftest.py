@@ -29,7 +29,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield served
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # as long as it is there, no other test can have an event loop
 def chromium() -> Iterator[Browser]:
     """A browser without a screen."""
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -23,6 +23,7 @@ def test_a_search_is_watched_to_its_end(page: Page, site: Served) -> None:
     expect(page.locator("#curves .js-plotly-plot, #curves.js-plotly-plot")).to_be_visible()
     expect(page.locator("#cells img")).to_be_visible()
     expect(page.locator("#events tbody")).to_contain_text("epoch 3")
+    expect(page.locator("#worker")).to_contain_text("process")
     page.get_by_role("link", name="genotype").click()
     expect(page.get_by_role("img", name="Normal and reduction cell")).to_be_visible()
 
