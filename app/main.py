@@ -140,7 +140,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(router)
     for pages in PAGES:
         app.include_router(pages.router)
-    app.mount("/static", static_files.files())
+    app.mount("/static", static_files.Files(directory=static_files.FOLDER))
     _add_probes(app)
     openapi.install(app)
     app.add_middleware(IdempotencyMiddleware, database=database)

@@ -4,6 +4,7 @@ import gzip
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -25,9 +26,14 @@ def get_plotly(request: Request) -> Response:
     return Response(_plotly().read_bytes(), media_type="text/javascript", headers=headers)
 
 
-def files() -> StaticFiles:
-    """The files of our own, which browsers ask for again by their digest."""
-    return StaticFiles(directory=FOLDER)
+class Files(StaticFiles):
+    """The files of our own. Browsers ask each time whether they are still the same, so that none is of before."""
+
+    def file_response(self, *arguments: Any, **options: Any) -> Response:
+        """A file, or 304 where it is the same."""
+        answer = super().file_response(*arguments, **options)
+        answer.headers["cache-control"] = "no-cache"
+        return answer
 
 
 @cache

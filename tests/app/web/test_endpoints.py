@@ -118,6 +118,14 @@ def test_a_key_that_signs_in_leads_only_to_pages_of_this_service(
     assert "token" in without.json()["detail"]
 
 
+def test_scripts_of_a_version_before_are_not_used_again(service: Service) -> None:
+    first = service.client.get("/static/home.js")
+    assert first.headers["cache-control"] == "no-cache"
+    again = service.client.get("/static/home.js", headers={"if-none-match": first.headers["etag"]})
+    assert again.status_code == 304
+    assert service.client.get("/static/../pages.py").status_code == 404
+
+
 def test_plotly_comes_from_its_own_package_and_packed(service: Service) -> None:
     packed = service.client.get("/static/plotly.min.js", headers={"accept-encoding": "gzip"})
     assert packed.headers["content-encoding"] == "gzip"
