@@ -47,7 +47,6 @@ def test_all_watchers_see_each_change_and_share_one_look(sqlite_url: str) -> Non
     def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         looks.append(statement)
 
-
     async def looked(streams: int) -> float:
         """Statements a second of so many streams that see a new job come and go."""
         lists = Live(database)
