@@ -35,13 +35,7 @@ class Evaluation(Owned, Base):
     __table_args__ = (
         Index("ix_evaluations_dataset_id_test_accuracy_id", "dataset_id", "test_accuracy", "id"),
         Index("ix_evaluations_dataset_id_genotype_id", "dataset_id", "genotype_id"),
-        Index(
-            "ix_evaluations_search_space_dataset_id_kind_test_accuracy",
-            "search_space",
-            "dataset_id",
-            "kind",
-            "test_accuracy",
-        ),
+        Index("ix_evaluations_best", "search_space", "dataset_id", "kind", "test_accuracy", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

@@ -33,20 +33,19 @@ def best_point(session: Session, search_space: str, dataset_id: str) -> tuple[Ge
 def _best(kinds: tuple[EvaluationKind, ...]) -> Select[Genotype, Evaluation]:
     """The highest evaluation of each of some kinds with its genotype, the first of equal ones.
 
-    The parameters are `search_space` and `dataset_id`. Each kind is asked for alone, by an index.
+    The parameters are `search_space` and `dataset_id`. Each kind is asked for alone, by an index that has the
+    highest accuracy at its end, and under it the ids in order: however many are equal, one is read.
     """
-    highest = [
-        select(Evaluation.id)
-        .where(
+    highest = []
+    for kind in kinds:
+        those = (
             Evaluation.search_space == bindparam("search_space"),
             Evaluation.dataset_id == bindparam("dataset_id"),
             Evaluation.kind == kind,
         )
-        .order_by(Evaluation.test_accuracy.desc(), Evaluation.id)
-        .limit(1)
-        .subquery()
-        for kind in kinds
-    ]
+        accuracy = select(func.max(Evaluation.test_accuracy)).where(*those).scalar_subquery()
+        first = select(Evaluation.id).where(*those, Evaluation.test_accuracy == accuracy)
+        highest.append(first.order_by(Evaluation.id).limit(1).subquery())
     ids = union_all(*(select(one.c.id) for one in highest))
     joined = select(Genotype, Evaluation).join(Evaluation, Evaluation.genotype_id == Genotype.id)
     return joined.where(Evaluation.id.in_(ids))

@@ -13,8 +13,8 @@ from app.problems import Forbidden
 COOKIE = "vgae_nas_key"
 """The cookie in which a browser keeps the key that its user signed in with; scripts cannot read it."""
 
-TOKEN = "x-csrf-token"  # nosec B105 - the name of a header
-"""The header by which a page of this service proves itself."""
+TOKEN = "x-csrf-token"  # nosec B105
+"""The name of the header by which a page of this service proves itself."""
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing."""

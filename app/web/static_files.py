@@ -27,7 +27,7 @@ def get_plotly(request: Request) -> Response:
 
 
 class Files(StaticFiles):
-    """The files of our own. Browsers ask each time whether they are still the same, so that none is of before."""
+    """The files of our own. Browsers ask each time whether they are still the same."""
 
     def file_response(self, *arguments: Any, **options: Any) -> Response:
         """A file, or 304 where it is the same."""
