@@ -14,7 +14,7 @@ import psycopg
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -258,7 +258,7 @@ class _Connection(psycopg.Connection[Any]):
 
 
 def _server(url: str, answer_seconds: float | None) -> Engine:
-    engine = create_engine(url, json_serializer=_json, **POOL)
+    engine = create_engine(url, json_serializer=_json, json_deserializer=from_json, **POOL)
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, arguments: Any, options: dict[str, Any]) -> _Connection:
@@ -290,7 +290,9 @@ def _sqlite(url: str) -> Engine:
     path = make_url(url).database
     if path and path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": 60.0}, json_serializer=_json, **POOL)
+    engine = create_engine(
+        url, connect_args={"timeout": 60.0}, json_serializer=_json, json_deserializer=from_json, **POOL
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:

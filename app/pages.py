@@ -61,7 +61,7 @@ def paginate(
         if place is not None:
             one = one.where(_after(columns, place, descending))
         one = one.add_columns(*columns).order_by(*(c.desc() if descending else c.asc() for c in columns))
-        found |= {tuple(row[-len(columns) :]): row for row in session.execute(one.limit(limit + 1))}
+        found |= {tuple(row[-len(columns) :]): row for row in session.execute(one.limit(limit + 1)).all()}
     rows = list(found.values())
     if len(queries) > 1:
         rows = [found[key] for key in sorted(found, reverse=descending)][: limit + 1]
