@@ -18,7 +18,7 @@ from vgae_nas_client import (
     ServiceUnreachable,
 )
 
-from tests.client.conftest import PATIENCE_SECONDS
+from tests.serving import PATIENCE_SECONDS
 
 BRIEF = {"epochs": 1, "channels": 4, "cells": 2, "batch_size": 16}
 

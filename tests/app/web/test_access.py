@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.serving import COMMAND, Served, environment_of, free_port, serving, start
 
@@ -22,6 +22,8 @@ PAGES = (
 )
 
 TINY = {"channels": 4, "cells": 2, "epochs": 1, "train_images": 64, "batch_size": 32}
+
+SERIOUS = ("serious", "critical")
 
 CUT_OFF = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
 [...document.querySelectorAll("body *")].filter((e) => e.getBoundingClientRect().right > innerWidth + 1)
@@ -93,10 +95,7 @@ def test_the_page_says_that_the_service_is_away_and_goes_on(page: Page, tmp_path
         served.kill()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_nothing_serious_is_in_anyones_way_and_nothing_is_cut_off(
-    chromium: Browser, site: Served, theme: str
-) -> None:
+def test_nothing_serious_is_in_anyones_way_and_nothing_is_cut_off(page: Page, site: Served) -> None:
     httpx.post(f"{site.url}/v1/datasets", json={"name": "digits"}, timeout=60).raise_for_status()
     dataset, genotype = (
         httpx.get(f"{site.url}/v1/{kind}").json()["items"][0]["id"] for kind in ("datasets", "genotypes")
@@ -119,22 +118,19 @@ def test_nothing_serious_is_in_anyones_way_and_nothing_is_cut_off(
         f"/?dataset={dataset}&proposal={proposal.json()['id']}",
         "/nothing-here",
     )
-    context = chromium.new_context(color_scheme=theme, viewport={"width": 1280, "height": 900})  # type: ignore[arg-type]
-    context.set_default_timeout(300_000)
-    page = context.new_page()
     for path in (*PAGES, *more):
-        page.goto(f"{site.url}{path}")
-        page.wait_for_load_state("networkidle" if path == "/login" else "load")
-        page.wait_for_timeout(500)
-        found = Axe().run(page).response["violations"]
-        serious = [f["id"] for f in found if f["impact"] in ("serious", "critical")]
-        assert serious == [], (path, [(f["id"], [n["html"] for n in f["nodes"]][:3]) for f in found])
-        page.set_viewport_size({"width": 390, "height": 800})
-        page.wait_for_timeout(500)
-        cut = page.evaluate(CUT_OFF)
-        assert cut == [], (path, cut)
         page.set_viewport_size({"width": 1280, "height": 900})
-    context.close()
+        page.goto(f"{site.url}{path}")
+        page.wait_for_timeout(500)
+        for theme in ("light", "dark"):
+            page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+            found = Axe().run(page).response["violations"]
+            serious = {f["id"]: [n["html"] for n in f["nodes"]][:3] for f in found if f["impact"] in SERIOUS}
+            assert serious == {}, (path, theme)
+        page.set_viewport_size({"width": 390, "height": 800})
+        page.wait_for_timeout(300)
+        cut = page.evaluate(CUT_OFF)
+        assert cut == [], path
 
 
 def test_the_first_thing_that_the_keyboard_reaches_skips_to_the_content(page: Page, site: Served) -> None:

@@ -14,6 +14,7 @@ from models.exports import kit as kits
 from models.exports import measure
 from models.genotypes.search_space import NAS_BENCH_201
 from models.genotypes.size import NetworkShape, edges_of
+from tests.conftest import LONG
 
 SHAPE = NetworkShape(4, 3, image_size=8)
 
@@ -28,6 +29,7 @@ def test_the_script_needs_onnxruntime_and_numpy_alone() -> None:
     assert needed - set(sys.stdlib_module_names) == {"numpy", "onnxruntime"}
 
 
+@LONG
 def test_a_kit_measures_every_operation_where_a_network_has_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

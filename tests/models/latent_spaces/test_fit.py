@@ -13,6 +13,7 @@ from models.genotypes.published import PUBLISHED
 from models.genotypes.search_space import DARTS
 from models.latent_spaces.fit import LatentFit
 from models.latent_spaces.vgae import PRESETS, VGAE, LatentRecipe, decode, encode
+from tests.conftest import LONG
 
 CPU = torch.device("cpu")
 SHORT = LatentRecipe(max_epochs=1_000, positions=True, incoming=True, directed=True, exclusive=True)
@@ -28,6 +29,7 @@ def nothing() -> None:
     pass
 
 
+@LONG
 def test_the_default_preset_gives_every_published_genotype_back() -> None:
     members = to_tensor([p.genotype for p in PUBLISHED], DARTS)
     recipe = replace(PRESETS["default"], max_epochs=1_000)

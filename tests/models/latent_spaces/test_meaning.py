@@ -52,6 +52,14 @@ def test_pca_explains_variance_and_tsne_needs_points() -> None:
     assert len(pca.points) == 12
     assert pca.explained_variance is not None
     assert 0 < pca.explained_variance[1] <= pca.explained_variance[0] < 1
-    assert project(z, "tsne").points == project(z, "tsne").points
-    with pytest.raises(LatentError, match="needs at least"):
-        project(z[:3], "tsne")
+    with pytest.raises(LatentError, match="needs at least 30"):
+        project(z, "tsne")
+    many = torch.randn(30, 14, 4, generator=torch.Generator().manual_seed(1))
+    assert project(many, "tsne").points == project(many, "tsne").points
+
+
+def test_the_axes_are_those_of_the_points_that_they_are_fitted_on() -> None:
+    z = torch.randn(20, 14, 4, generator=torch.Generator().manual_seed(0))
+    alone, with_others = project(z[:12], "pca"), project(z, "pca", fitted=12)
+    torch.testing.assert_close(torch.tensor(with_others.points[:12]), torch.tensor(alone.points))
+    assert with_others.explained_variance == pytest.approx(alone.explained_variance)
