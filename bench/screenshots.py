@@ -18,6 +18,9 @@ PATIENCE = 3_600_000
 
 SEARCH = {"channels": 8, "cells": 3, "epochs": 6, "warmup_epochs": 1, "batch_size": 32, "train_images": 128}
 
+EPOCHS = "8"
+"""Of the comparison's trainings."""
+
 SPACE = "lat_00000000000000000000000001"
 
 COLOURS = 128
@@ -44,14 +47,20 @@ def three_steps(page: Page, url: str, archive: Path) -> None:
     page.locator("#most").fill("5.7")
     page.get_by_role("button", name="Propose five").click()
     expect(page.locator("#cards .card")).to_have_count(5)
-    page.wait_for_function("[...document.querySelectorAll('#cards img')].every((i) => i.naturalWidth > 0)")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('#cards img')].every((i) => i.naturalWidth > 0)"
+    )
     take(page, "proposal", whole=True)
-    page.fill("#epochs", "2")
+    page.get_by_role("button", name="Try it with digits").click()
+    expect(page.locator("#data")).to_contain_text("10 classes")
+    page.get_by_role("button", name="Propose five").click()
+    expect(page.locator("#cards .card")).to_have_count(5)
+    page.fill("#epochs", EPOCHS)
     page.select_option("#reference", "random")
     page.get_by_role("button", name="Compare").click()
     expect(page.get_by_role("button", name="Download best model")).to_be_visible()
-    page.locator("#step-compare").scroll_into_view_if_needed()
-    take(page, "comparison", whole=True)
+    page.locator("#h-compare").evaluate("(heading) => heading.scrollIntoView()")
+    take(page, "comparison")
 
 
 def on_the_map(page: Page, url: str) -> None:
@@ -60,10 +69,11 @@ def on_the_map(page: Page, url: str) -> None:
     page.wait_for_selector("#map-page[data-drawn]")
     page.fill("#find", "DARTS-V2")
     expect(page.locator("#point h2")).to_have_text("DARTS-V2")
-    page.fill("#count", "40")
+    page.fill("#count", "20")
     page.get_by_role("button", name="Generate here").click()
-    expect(page.locator("#new li")).to_have_count(40)
+    expect(page.locator("#new li")).to_have_count(20)
     page.select_option("#colour", "parameters")
+    page.evaluate("scrollTo(0, 0)")
     take(page, "map")
 
 

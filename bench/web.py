@@ -45,6 +45,7 @@ def first_view(browser: Browser, url: str) -> tuple[float, int]:
     page, sizes = visitor(browser), []
     page.on("requestfinished", lambda request: sizes.append((request.url, request.sizes())))
     page.goto(url)
+    page.wait_for_function("() => performance.getEntriesByName('first-contentful-paint').length")
     painted = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     page.wait_for_load_state("networkidle")
     page.context.close()

@@ -106,6 +106,9 @@ export function el(tag, attributes = {}, ...children) {
   return element;
 }
 
+// Puts children in the place of those that an element has; nothing in the place of nothing.
+export const fill = (element, ...children) => element.replaceChildren(...children.filter((child) => child !== null && child !== undefined));
+
 export const byId = (id) => document.getElementById(id);
 export const count = (value) => (value === null || value === undefined ? "–" : value.toLocaleString("en"));
 export const figure = (value, places = 2) => (value === null || value === undefined ? "–" : value.toFixed(places));

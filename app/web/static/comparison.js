@@ -80,8 +80,8 @@ export async function showComparison(container, id, isWanted = () => true) {
       parts.unshift(el("p", { class: "row" }, button, el("a", { href: `/experiments/${id}` }, "The whole experiment"), el("a", { href: `/v1/experiments/${id}/table?format=csv`, download: "table.csv" }, "CSV")));
     }
     each.replaceChildren(...parts);
-    if (trainings.some((training) => training.evaluation)) await chartOf(chart, figures, trainings, 100 / dataset.classes);
     chart.hidden = !trainings.some((training) => training.evaluation);
+    if (!chart.hidden) await chartOf(chart, figures, trainings, 100 / dataset.classes);
   }
   let running = Promise.resolve();
   const job = await watch(experiment.job_id, (now) => {

@@ -1,5 +1,5 @@
 // The three steps: images, architectures, comparison. The address says how far one is, so that it can be shared.
-import { byId, count, duration, el, figure, get, headers, post, problem, save, short, warningList, watch } from "./api.js";
+import { byId, count, duration, el, figure, fill, get, headers, post, problem, save, short, warningList, watch } from "./api.js";
 import { showComparison } from "./comparison.js";
 import { pack } from "./tar.js";
 
@@ -82,7 +82,7 @@ async function showDataset(id) {
   const files = (title, kinds) => Object.entries(kinds).map(([reason, { count: number, names }]) => el("li", {}, `${title} ${count(number)}: ${reason} (${names.slice(0, 3).join(", ")}${number > 3 ? ", …" : ""})`));
   const told = [...files("Skipped", account.skipped), ...files("Changed", account.converted)];
   const perClass = Object.entries(account.counts?.train ?? {});
-  byId("data").replaceChildren(
+  fill(byId("data"),
     el("h3", {}, el("a", { href: `/datasets/${id}` }, dataset.name)),
     el("p", {}, `${count(dataset.train_count)} training and ${count(dataset.test_count)} test images of ${dataset.classes} classes, ${dataset.channels} × ${dataset.image_size} × ${dataset.image_size}.`),
     perClass.length ? el("details", {}, el("summary", {}, "Images by class"), el("p", {}, perClass.map(([name, number]) => `${name} ${count(number)}`).join(", "))) : null,
@@ -163,7 +163,7 @@ async function showProposal(id) {
     el("span", {}, item.edits === null ? "" : `${item.edits} edit${item.edits === 1 ? "" : "s"} from the start`),
     item.predicted_accuracy === null ? null : el("span", {}, `predicted ${figure(item.predicted_accuracy)} ± ${figure(item.predicted_deviation)} %`),
     el("span", {}, el("a", { href: item.links.module, download: "module.py" }, "module.py"), " ", el("a", { href: item.links.onnx, onclick: (event) => { event.preventDefault(); save(item.links.onnx, "model.onnx").catch((error) => event.target.after(problem(error))); } }, "ONNX"), " ", el("a", { href: item.links.genotype }, "JSON"))));
-  byId("proposal").replaceChildren(
+  fill(byId("proposal"),
     el("p", {}, "Near ", el("a", { href: `/genotypes/${start.point.genotype_id}` }, start.genotype_name ?? "the best point"), ` of ${start.dataset}${start.point.test_accuracy === null ? "" : ` (${figure(start.point.test_accuracy)} %)`}: ${start.reason}. `, el("a", { href: `/spaces/${proposal.latent_space_id}?point=${start.point.genotype_id}` }, "See it on the map"), "."),
     warningList(unranked ? [...proposal.warnings, unranked] : proposal.warnings), el("ul", { class: "cards", id: "cards" }, cards));
   byId("recipe").value = proposal.recipe;

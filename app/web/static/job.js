@@ -46,7 +46,7 @@ async function curves() {
     more = false;
     byId("no-curves").hidden = true;
     const traces = Object.entries(series).map(([name, { x, y }], i) => ({ type: "scatter", mode: "lines+markers", marker: { size: 4 }, name: name.replaceAll("_", " "), x: [...x], y: [...y], yaxis: /accuracy/.test(name) ? "y2" : "y", line: { color: PALETTE[i % PALETTE.length] } }));
-    await draw(byId("curves"), traces, { xaxis: { title: { text: "Epoch" } }, yaxis: { title: { text: "Loss" } }, yaxis2: { title: { text: "Accuracy (%)" }, overlaying: "y", side: "right" } }, `job-${kind}`).catch(() => {});
+    await draw(byId("curves"), traces, { xaxis: { title: { text: "Epoch" } }, yaxis: { title: { text: "Loss" } }, yaxis2: { title: { text: "Accuracy (%)" }, overlaying: "y", side: "right", showgrid: false, tickformat: ".1f" } }, `job-${kind}`).catch(() => {});
   }
   drawing = false;
 }

@@ -16,7 +16,9 @@ def test_two_architectures_stand_side_by_side_with_what_differs_marked(page: Pag
     page.get_by_role("button", name="Compare").click()
     pictures = page.locator("figure img.cells")
     expect(pictures).to_have_count(2)
-    page.wait_for_function("[...document.querySelectorAll('figure img')].every((i) => i.naturalWidth > 0)")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('figure img')].every((i) => i.naturalWidth > 0)"
+    )
     for number in range(2):
         source = pictures.nth(number).get_attribute("src")
         assert 'class="changed"' in httpx.get(f"{site.url}{source}").text

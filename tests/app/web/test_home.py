@@ -31,7 +31,9 @@ def test_three_steps_lead_from_a_zip_to_the_best_model(page: Page, site: Served,
     expect(card).to_contain_text("on your images")
     parameters = int(card.inner_text().split(" parameters")[0].split()[-1].replace(",", ""))
     assert parameters <= 100_000
-    page.wait_for_function("[...document.querySelectorAll('#cards img')].every((i) => i.naturalWidth > 0)")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('#cards img')].every((i) => i.naturalWidth > 0)"
+    )
 
     page.fill("#epochs", "1")
     expect(page.locator("#estimate")).to_contain_text("About")
