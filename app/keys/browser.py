@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
@@ -52,6 +51,7 @@ def require_same_site(scope: Scope) -> None:
         return
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site is None and origin is not None:
-        site = "same-origin" if urlsplit(origin).netloc == headers.get("host") else "cross-site"
+        host = origin.lower().partition("://")[2]
+        site = "same-origin" if host == headers.get("host", "").lower() else "cross-site"
     if site not in (None, "same-origin", "none"):
         raise Forbidden("a page of another site asked for this; it must be a page of this service")

@@ -72,16 +72,14 @@ class Guard:
         if not self._keys:
             return None
         text = _bearer(scope)
-        if not text:
-            text = browser.key_of(scope)
+        if not text and (text := browser.key_of(scope)):
+            browser.require_token(scope, text)
         key = self._keys.get(service.digest(text))
         if key is None:
             raise Unauthorized(
                 "needs a key of this service, as `Authorization: Bearer nas_…`; whoever runs it makes them "
                 "by `vgae-nas keys create`"
             )
-        if not _bearer(scope):
-            browser.require_token(scope, text)
         needed = _needed(scope)
         if not key.scope.opens(needed):
             raise Forbidden(f"key {key.name!r} is for {key.scope.value}; this needs {needed.value}")

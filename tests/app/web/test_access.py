@@ -67,7 +67,12 @@ def test_with_keys_a_page_asks_for_one_and_goes_on(page: Page, guarded: tuple[Se
 
 def test_pages_of_other_sites_change_nothing(site: Served) -> None:
     path = f"{site.url}/v1/genotypes/published"
-    for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://example.org"}, {"Origin": "null"}):
+    for headers in (
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Origin": "http://example.org"},
+        {"Origin": "null"},
+        {"Origin": "http://["},
+    ):
         answer = httpx.post(path, headers=headers, timeout=60)
         assert answer.status_code == 403, headers
         assert "another site" in answer.json()["detail"]
