@@ -209,10 +209,12 @@ def graph_file(session: Session, space_id: str, artifacts: Artifacts) -> bytes:
     """The members as graphs with their latents, as `torch.save` writes plain dictionaries of tensors.
 
     Raises:
-        NotFound, Conflict: no such space, or one that is still training.
+        NotFound, Conflict: no such space, or one that is still training or has no members.
     """
     space = opened.open_space(session, space_id, artifacts)
     rows = genotypes.get_many(session, opened.member_ids(session, space.row), "genotype_ids")
+    if not rows:
+        raise Conflict(f"latent space {space.row.id} has no members yet")
     batch, latents = opened.graph_of(rows, space.row), space.encode(rows, "genotype_ids")
     graphs_of: list[dict[str, Any]] = []
     for position, (row, mu) in enumerate(zip(rows, latents, strict=True)):

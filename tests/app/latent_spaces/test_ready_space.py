@@ -100,3 +100,17 @@ def test_an_experiment_needs_no_latent_space(
     experiment = service.get(service.post("/v1/experiments", body)["links"]["experiment"])
     assert experiment["latent_space_id"] == ready(service)["id"]
     assert "the ready space" in experiment["warnings"][0]
+
+
+def test_a_ready_space_that_nothing_is_known_of_answers_everywhere(service: Service) -> None:
+    space = "/v1/latent-spaces/lat_00000000000000000000000002"
+    assert service.get(space)["member_count"] == 0
+    statuses = {
+        path: service.client.get(f"{space}/{path}").status_code
+        for path in ("map", "map?generated=true", "map?format=svg", "meaning", "graphs.pt")
+    }
+    assert set(statuses.values()) <= {409, 422}, statuses
+    assert service.client.get("/spaces/lat_00000000000000000000000002").status_code == 200
+    made = service.post(f"{space}/generate", {"random": "uniform", "count": 3})
+    assert len(made["items"]) == 3
+    assert service.client.get(f"{space}/map?generated=true").status_code == 422
