@@ -68,7 +68,10 @@ def fuzz(address: str, key: str, folder: Path, seed: int, examples: int) -> dict
     """The report of Schemathesis on a running service, with a key, as it makes keys itself."""
     command = [SCHEMATHESIS, "--config-file", str(CONFIG), "run", f"{address}/openapi.json"]
     command += ["--checks", "all", "--continue-on-failure", "--max-examples", str(examples)]
-    command += ["--max-response-time", "600"]  # requests of a minute are among them, and others wait for those
+    command += [
+        "--max-response-time",
+        "600",
+    ]  # requests of a minute are among them, and others wait for those
     command += ["--header", f"Authorization: Bearer {key}"]
     command += ["--seed", str(seed), "--request-timeout", "600", "--workers", "2"]
     command += ["--report", "json", "--report-json-path", str(folder / "report.json")]

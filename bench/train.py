@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.datasets.data import ImageData, Resident, normalise
+from models.datasets.data import normalise
+from models.datasets.sources import resident
 from models.genotypes.network import Network
 from models.genotypes.operations import Depthwise, DilatedDepthwise, FactorizedReduce, shift_pixel
 from models.genotypes.published import PUBLISHED
@@ -132,8 +133,7 @@ def main() -> None:
     torch.manual_seed(0)
     pixels = torch.randint(256, (BATCH, 3, 32, 32), dtype=torch.uint8).to(DEVICE)
     labels = torch.randint(10, (BATCH,)).to(DEVICE)
-    split = Resident(pixels, labels)
-    data = ImageData(split, split, tuple("0123456789"), 3, 32)
+    data = resident(pixels, labels, pixels, labels, tuple("0123456789"))
     Training.COMPILE_FROM[DEVICE.type] = 0.0
     ours = Training(of_genotype(GENOTYPE, RECIPE), data, RECIPE, 0, DEVICE)
     images = normalise(pixels, ours.statistics)
