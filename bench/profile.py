@@ -98,6 +98,8 @@ def main() -> None:
         str(Path(sys.executable).parent / "py-spy"),
         "record",
         "--native",
+        "--rate",
+        "20",
         "-o",
         str(graph),
         "--",
