@@ -36,7 +36,7 @@ export class Points {
     this.canvas = document.createElement("canvas");
     this.canvas.className = "points";
     frame.append(this.canvas);
-    this.gl = this.canvas.getContext("webgl", { antialias: true, preserveDrawingBuffer: true });
+    this.gl = this.canvas.getContext("webgl", { antialias: false });
     if (this.gl) this.prepare();
     else this.flat = this.canvas.getContext("2d");
     this.length = 0;
