@@ -73,10 +73,15 @@ def choose(recipes: Mapping[str, R], asked: Asked, has_gpu: bool) -> Choice[R]:
     """
     if asked.recipe is not None:
         return Choice(asked.recipe, resolve(recipes, asked.recipe, asked.overrides), [])
-    name = "paper-small" if has_gpu else "quick"
+    name = default(has_gpu)
     why = "a worker has a GPU" if has_gpu else "no worker has a GPU"
     told = f"recipe {name!r} was taken, as the request names none and {why}"
     return Choice(name, resolve(recipes, name, asked.overrides), [told])
+
+
+def default(has_gpu: bool) -> str:
+    """The name of the recipe of requests that name none."""
+    return "paper-small" if has_gpu else "quick"
 
 
 @cache

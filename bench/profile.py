@@ -6,12 +6,10 @@ Both are written to `build/profile/`. The flame graph is py-spy's, which watches
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -35,27 +33,27 @@ SECONDS, ROWS = 20.0, 25
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def search() -> Callable[[], None]:
+def search() -> Callable[[], object]:
     """A step of the search, of both optimisers."""
     ours, _ = prepared(DEVICE)
     images, labels = batch(DEVICE)
     return lambda: ours.step(images, labels, images, labels)
 
 
-def train() -> Callable[[], None]:
+def train() -> Callable[[], object]:
     """An epoch of a training on the digits by the recipe `quick`."""
-    recipe = replace(RECIPES["quick"], epochs=10_000)
+    recipe = RECIPES["quick"]
     build = of_genotype(PUBLISHED[0].genotype, recipe)
     training = Training(build, load_named("digits", Path()), recipe, 0, DEVICE)
-    return lambda: training.run(lambda: None) and None
+    return lambda: training.run(lambda: None)
 
 
-def fit() -> Callable[[], None]:
+def fit() -> Callable[[], object]:
     """Some epochs of a fit by the preset `paper`."""
     graph = from_tensor(random_tensor(10, DARTS, torch.Generator().manual_seed(0)), DARTS)
     recipe = PRESETS["paper"]
     ours, generator = LatentFit(graph, DARTS, recipe, DEFAULT_SEED, DEVICE), torch.Generator().manual_seed(0)
-    return lambda: ours.advance(recipe.max_epochs, generator) and None
+    return lambda: ours.advance(recipe.max_epochs, generator)
 
 
 JOBS = {"search": search, "fit": fit, "train": train}
@@ -105,7 +103,7 @@ def main() -> None:
         "--",
         *watched,
     ]
-    subprocess.run(command, check=True, env=os.environ)
+    subprocess.run(command, check=True)
     print(f"{graph} and {graph.with_suffix('.txt')}")
 
 

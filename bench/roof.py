@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.search import batch, prepared
+from bench import profile
 from bench.servers import machine
 from models.datasets.sources import load_named
 from models.genotypes.genotype import random_tensor
@@ -68,12 +68,7 @@ def counted(work: Callable[[], Any]) -> float:
 
 def search_step() -> tuple[float, float]:
     """GFLOP and seconds of a search step of the paper's recipe with a batch of 32."""
-    search, _ = prepared(DEVICE)
-    images, labels = batch(DEVICE)
-
-    def step() -> None:
-        search.step(images, labels, images, labels)
-
+    step = profile.search()
     return counted(step), median(seconds(step))
 
 

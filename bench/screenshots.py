@@ -1,13 +1,13 @@
 """Writes a picture of every page of the dashboard to `docs/pictures`, after a real search and comparison."""
 
-import shutil
 import tempfile
 import zipfile
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
+from bench.browser import chromium
 from bench.newcomer import write_images
 from bench.servers import server
 
@@ -112,11 +112,8 @@ def others(page: Page, url: str) -> None:
 
 def main() -> None:
     """Starts a service of its own and looks at all of it."""
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        raise SystemExit("there is no Chromium; Debian's package `chromium` has it")
     expect.set_options(timeout=PATIENCE)
-    with tempfile.TemporaryDirectory() as folder, server(2) as client, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder, server(2) as client, chromium() as browser:
         images, archive = Path(folder) / "photos", Path(folder) / "photos.zip"
         write_images(images)
         with zipfile.ZipFile(archive, "w") as packed:
@@ -124,15 +121,12 @@ def main() -> None:
                 packed.write(image, image.relative_to(images))
         client.post("/v1/genotypes/published").raise_for_status()
         client.post("/v1/datasets", json={"name": "digits"}).raise_for_status()
-        options = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-        browser = playwright.chromium.launch(executable_path=path, args=options)
         page = browser.new_page(viewport={"width": 1280, "height": 860})
         page.set_default_timeout(PATIENCE)
         url = str(client.base_url).rstrip("/")
         three_steps(page, url, archive)
         on_the_map(page, url)
         others(page, url)
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import httpx
 
 VGAE_NAS = str(Path(sys.executable).parent / "vgae-nas")
 
-START_SECONDS = 120
+START_SECONDS = 300
 """Time in which a server must listen; a slow machine needs many."""
 
 

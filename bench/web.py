@@ -4,15 +4,15 @@ Times are medians over fresh visitors, in a Chromium without a screen that draws
 """
 
 import json
-import shutil
 import statistics
 import sys
 from typing import Any
 
 import httpx
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
+from bench.browser import chromium
 from bench.servers import machine, server
 
 ARCHITECTURES, VISITS = 10_000, 5
@@ -93,22 +93,16 @@ def findings(browser: Browser, url: str) -> list[str]:
 
 def run() -> dict[str, Any]:
     """All figures, on a service of the bench's own."""
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        raise SystemExit("there is no Chromium; Debian's package `chromium` has it")
-    with server(0) as client, sync_playwright() as playwright:
+    with server(0) as client, chromium() as browser:
         client.post("/v1/genotypes/published").raise_for_status()
         known = len(client.get("/v1/genotypes").json()["items"])
         body = {"random": "uniform", "count": ARCHITECTURES - known, "seed": 0}
         client.post(f"/v1/latent-spaces/{SPACE}/generate", json=body).raise_for_status()
         url = str(client.base_url).rstrip("/")
-        options = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-        browser = playwright.chromium.launch(executable_path=path, args=options)
         views = {name: [first_view(browser, f"{url}{name}") for _ in range(VISITS)] for name in PAGES[:2]}
         views["/genotypes"] = [first_view(browser, f"{url}/genotypes") for _ in range(VISITS)]
         maps = [map_view(browser, url) for _ in range(VISITS)]
         serious = findings(browser, url)
-        browser.close()
     frames = sorted(frame for _, taken in maps for frame in taken)
     return {
         "architectures": ARCHITECTURES,

@@ -2,10 +2,7 @@
 
 import os
 import shutil
-import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-COMMAND = str(Path(sys.executable).parent / "vgae-nas")
+from bench.servers import VGAE_NAS, listens
 
 PATIENCE_SECONDS = 300
 
@@ -48,28 +45,14 @@ def environment_of(home: Path) -> dict[str, str]:
     return environment
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
 def start(home: Path, workers: int = 1, port: int = 0) -> Served:
     """Starts a service and waits until it listens."""
     environment, log = environment_of(home), home / "log"
-    subprocess.run([COMMAND, "migrate"], env=environment, check=True, timeout=PATIENCE_SECONDS)
+    subprocess.run([VGAE_NAS, "migrate"], env=environment, check=True, timeout=PATIENCE_SECONDS)
     with log.open("wb") as out:
-        command = [COMMAND, "serve", "--port", str(port), "--workers", str(workers)]
+        command = [VGAE_NAS, "serve", "--port", str(port), "--workers", str(workers)]
         server = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
-    patience = time.monotonic() + PATIENCE_SECONDS
-    while b"Uvicorn running on " not in log.read_bytes():
-        assert server.poll() is None, log.read_text()
-        assert time.monotonic() < patience, log.read_text()
-        time.sleep(0.05)
-    url = log.read_text().split("Uvicorn running on ")[1].split()[0]
-    return Served(url, home, server)
+    return Served(listens(log, server), home, server)
 
 
 @contextmanager

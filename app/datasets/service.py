@@ -59,6 +59,11 @@ def require_images(dataset: Dataset, field: str) -> None:
         )
 
 
+def names(session: Session) -> dict[str, str]:
+    """The names of data sets by id, in their order."""
+    return dict(session.execute(select(Dataset.id, Dataset.name).order_by(Dataset.name)).all())
+
+
 def listing(tag: str | None = None) -> Select[*tuple[Any, ...]]:
     """The query for data sets."""
     return naming.tagged(select(Dataset), Dataset.labels, tag)

@@ -68,6 +68,14 @@ def datasets_with_points(session: Session, search_space: str) -> dict[str, bool]
     return {dataset_id: bool(has) for dataset_id, has in session.execute(query)}
 
 
+def best_points(session: Session, search_space: str) -> dict[str, tuple[Genotype, Evaluation]]:
+    """The best point of every data set that has one, by its id."""
+    found = {
+        each: best_point(session, search_space, each) for each in datasets_with_points(session, search_space)
+    }
+    return {dataset_id: best for dataset_id, best in found.items() if best is not None}
+
+
 def shared_accuracies(
     session: Session, search_space: str, dataset_id: str, other_id: str
 ) -> list[tuple[float, float]]:
@@ -239,13 +247,4 @@ def accuracies_by_dataset(session: Session, ids: Sequence[str]) -> dict[str, dic
     best: dict[str, dict[str, float]] = {}
     for dataset, genotype_id, accuracy in session.execute(query):
         best.setdefault(dataset, {})[str(genotype_id)] = accuracy
-    return best
-
-
-def best_accuracies(session: Session, ids: Sequence[str]) -> dict[str, float]:
-    """The best trained or reported accuracy of genotypes on any data set, by id; some have none."""
-    best: dict[str, float] = {}
-    for accuracies in accuracies_by_dataset(session, ids).values():
-        for genotype_id, accuracy in accuracies.items():
-            best[genotype_id] = max(accuracy, best.get(genotype_id, 0.0))
     return best

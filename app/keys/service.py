@@ -82,6 +82,11 @@ def living(session: Session) -> Sequence[Key]:
     return session.scalars(select(Key).where(Key.revoked_at.is_(None))).all()
 
 
+def opens(session: Session, text: str) -> bool:
+    """Whether a text is that of a key that is not revoked."""
+    return any(key.digest == digest(text) for key in living(session))
+
+
 def note_use(session: Session, key_id: str) -> None:
     """Keeps that a key was used now, unless that was kept a moment ago; committed."""
     moment = now()

@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from app.artifacts import Artifacts
 from app.datasets import service as datasets
-from app.datasets.tables import Dataset
 from app.genotypes import ranking
 from app.genotypes import service as genotypes
 from app.genotypes.tables import Genotype
@@ -77,13 +76,15 @@ def _map(session: Session, space: OpenSpace, view: View) -> MapOut:
     if starts:
         z = torch.cat([z, space.encode(starts, "starts")])
         rows += starts
-    names = dict(session.execute(select(Dataset.id, Dataset.name)).all())
+    names = datasets.names(session)
     try:
         projection = project(z, view.method, view.seed, fitted=len(places))
     except LatentError as error:
         raise InvalidRequest.of("method", str(error)) from None
     dataset, accuracies = _accuracies(session, [row.id for row in rows], view.dataset_id)
-    best_on = _best_on(session, space, names)
+    best_on: dict[str, list[str]] = {}
+    for dataset_id, (best, _) in ranking.best_points(session, space.space.name).items():
+        best_on.setdefault(best.id, []).append(names[dataset_id])
     points = [
         MapPoint(
             genotype_id=row.id,
@@ -123,16 +124,6 @@ def _accuracies(
         return None, {}
     name = max(measured, key=lambda name: (len(measured[name]), name))
     return name, measured[name]
-
-
-def _best_on(session: Session, space: OpenSpace, names: dict[str, str]) -> dict[str, list[str]]:
-    """The data sets whose best point a genotype is, by its id."""
-    found: dict[str, list[str]] = {}
-    for dataset_id in ranking.datasets_with_points(session, space.space.name):
-        best = ranking.best_point(session, space.space.name, dataset_id)
-        if best is not None:
-            found.setdefault(best[0].id, []).append(names[dataset_id])
-    return found
 
 
 def _missing_starts(session: Session, rows: list[Genotype]) -> list[Genotype]:

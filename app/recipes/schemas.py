@@ -17,6 +17,9 @@ class RecipeOut(BaseModel):
     measured: bool = Field(
         description="By the pace of jobs that this service has run; else minutes are those of two cores."
     )
+    pace: float = Field(
+        description="How many times as long as on two cores such jobs took here; it is in `minutes` already."
+    )
 
 
 class RecipesOut(BaseModel):

@@ -37,6 +37,7 @@ def every(session: Session, dataset: Dataset) -> RecipesOut:
                 settings=asdict(recipe),
                 minutes=round(_seconds(recipe, dataset) * (pace or 1.0) / 60, 2),
                 measured=pace is not None,
+                pace=pace or 1.0,
             )
             for name, recipe in recipes.items()
         ]

@@ -4,9 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from sqlalchemy import select
 
-from app.datasets.tables import Dataset
+from app.datasets import service as datasets
 from app.dependencies import Reading
 from app.evaluations import service as evaluations
 from app.genotypes import service
@@ -39,7 +38,6 @@ def show_genotypes(
         name=name or None,
     )
     rows, following = paginate(session, service.listing(wanted), None, Genotype.id, cursor, 48)
-    names = session.execute(select(Dataset.id, Dataset.name).order_by(Dataset.name)).all()
     return page(
         request,
         "genotypes.html",
@@ -48,7 +46,7 @@ def show_genotypes(
         asked={"search_space": search_space, "origin": origin, "dataset_id": dataset_id, "name": name},
         spaces=list(SEARCH_SPACES),
         origins=list(Origin),
-        datasets=names,
+        datasets=datasets.names(session).items(),
     )
 
 
@@ -59,7 +57,6 @@ def show_genotype(
     """One architecture: cells, sizes, evaluations and where it came from; beside another, what differs."""
     row = service.get(session, genotype_id)
     other = service.get(session, beside, "beside") if beside else None
-    names = dict(session.execute(select(Dataset.id, Dataset.name)).all())
     return page(
         request,
         "genotype.html",
@@ -67,5 +64,5 @@ def show_genotype(
         other=other,
         text=to_text(service.discrete(row)),
         evaluations=evaluations.of_genotype(session, row.id),
-        names=names,
+        names=datasets.names(session),
     )

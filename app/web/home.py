@@ -4,8 +4,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlalchemy import select
 
+from app import overrides
+from app.datasets import service as dataset_service
 from app.datasets.tables import Dataset, Source
 from app.dependencies import Reading, SettingsIn
+from app.evaluations.tables import COMPARABLE
 from app.genotypes import ranking
 from app.jobs import workers
 from app.latent_spaces import opened
@@ -36,12 +39,12 @@ def show_home(
     ready = session.scalars(
         select(LatentSpace).where(LatentSpace.job_id.is_(None), LatentSpace.search_space == DEFAULT_SPACE)
     ).first()
-    names = dict(session.execute(select(Dataset.id, Dataset.name)).all())
-    points = []
-    for dataset_id, trusted in ranking.datasets_with_points(session, DEFAULT_SPACE).items():
-        best = ranking.best_point(session, DEFAULT_SPACE, dataset_id) if trusted else None
-        if best is not None:
-            points.append((names[dataset_id], *best))
+    names = dataset_service.names(session)
+    points = [
+        (names[dataset_id], genotype, evaluation)
+        for dataset_id, (genotype, evaluation) in ranking.best_points(session, DEFAULT_SPACE).items()
+        if evaluation.kind in COMPARABLE
+    ]
     return page(
         request,
         "home.html",
@@ -50,5 +53,5 @@ def show_home(
         known=0 if ready is None else opened.member_count(session, ready),
         points=sorted(points, key=lambda point: point[0]),
         references=REFERENCES,
-        recipe="paper-small" if workers.has_gpu(session, settings) else "quick",
+        recipe=overrides.default(workers.has_gpu(session, settings)),
     )

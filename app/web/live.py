@@ -13,11 +13,12 @@ from starlette.concurrency import run_in_threadpool
 from app import owners
 from app.database import Database
 from app.jobs import queries
+from app.jobs.following import PING_SECONDS
 from app.jobs.schemas import JobOut
 from app.pages import paginate
 
-POLL_SECONDS, PING_SECONDS = 1.0, 15.0
-"""Seconds between two looks, and those after which a silent stream says that it lives."""
+POLL_SECONDS = 1.0
+"""Seconds between two looks."""
 
 SHOWN = 50
 """Jobs of the list, the newest."""
@@ -33,11 +34,13 @@ class Listing:
         watchers: streams that show it.
         sent: as it was last read; empty before the first look.
         changed: set when there is another, and then replaced.
+        looking: reads the list for as long as there are watchers.
     """
 
     watchers: int = 0
     sent: bytes = b""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    looking: asyncio.Task[None] | None = None
 
 
 class Live:
@@ -57,10 +60,10 @@ class Live:
         Args:
             caller: the key whose list it is; `None` for all jobs.
         """
-        listing = self._listings.get(caller)
-        if listing is None:
-            listing = self._listings[caller] = Listing()
-            asyncio.create_task(self._look(caller, listing), context=Context())  # noqa: RUF006 - ends by itself
+        listing = self._listings.setdefault(caller, Listing())
+        if listing.looking is None or listing.looking.done():
+            # for all who watch, not for the one who came first
+            listing.looking = asyncio.create_task(self._look(caller, listing), context=Context())
         listing.watchers += 1
         try:
             seen = b""

@@ -1,6 +1,7 @@
 """Problems as people see them: whoever asks for a page and may not have it gets a page, not JSON."""
 
 import json
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import Request
@@ -8,10 +9,8 @@ from fastapi.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.problems import MEDIA_TYPE
+from app.requests import DATA, DOCUMENTS
 from app.web.pages import page
-
-DATA = ("/v1/", "/docs", "/redoc", "/openapi.json", "/static", "/metrics", "/healthz", "/readyz")
-"""Paths that are no pages."""
 
 
 class ProblemPages:
@@ -25,7 +24,7 @@ class ProblemPages:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(DATA) or not _wants_page(scope):
+        if scope["type"] != "http" or scope["path"].startswith(DATA + DOCUMENTS) or not _wants_page(scope):
             return await self.app(scope, receive, send)
         begun: Message | None = None
         body = b""
@@ -44,11 +43,11 @@ class ProblemPages:
         await self.app(scope, receive, hold)
 
 
-def _answer(request: Request, problem: dict[str, object]) -> ASGIApp:
+def _answer(request: Request, problem: dict[str, Any]) -> ASGIApp:
     if problem["status"] == 401:
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/login?next={quote(asked, safe='')}", 303)
-    return page(request, "problem.html", int(str(problem["status"])), problem=problem)
+    return page(request, "problem.html", problem["status"], problem=problem)
 
 
 def _wants_page(scope: Scope) -> bool:

@@ -26,7 +26,6 @@ def page(request: Request, template: str, code: int = 200, **known: Any) -> HTML
         "path": request.url.path,
         "token": browser.token(key) if key else "",
         "signed_in": bool(key),
-        "version": version("vgae-nas"),
     }
     content = _environment().get_template(template).render(**shared, **known)
     return HTMLResponse(content, code, headers={"cache-control": "no-cache"})
@@ -41,6 +40,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["version"] = version("vgae-nas")
     environment.filters |= {"count": _count, "short": _short, "figure": _figure, "when": _when}
     return environment
 

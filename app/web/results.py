@@ -4,7 +4,6 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.campaigns import report as campaign_reports
@@ -40,7 +39,7 @@ def show_results(request: Request, session: Reading) -> Response:
         datasets=_newest(session, datasets.listing(None), Dataset),
         experiments=_newest(session, experiments.listing(None), Experiment),
         campaigns=_newest(session, campaigns.listing(None), Campaign),
-        names=_names(session),
+        names=datasets.names(session),
     )
 
 
@@ -92,7 +91,7 @@ def show_experiment(request: Request, session: Reading, experiment_id: str) -> R
     experiment, job = experiments.get(session, experiment_id)
     table = experiment_reports.table(session, experiment_id)
     return page(
-        request, "experiment.html", experiment=experiment, job=job, table=table, names=_names(session)
+        request, "experiment.html", experiment=experiment, job=job, table=table, names=datasets.names(session)
     )
 
 
@@ -107,8 +106,3 @@ def show_campaign(request: Request, session: Reading, campaign_id: str) -> Respo
 def _newest(session: Session, query: Any, table: Any) -> list[Any]:
     rows, _ = paginate(session, query, None, table.id, None, SHOWN)
     return rows
-
-
-def _names(session: Session) -> dict[str, str]:
-    """The names of data sets by id."""
-    return dict(session.execute(select(Dataset.id, Dataset.name)).all())

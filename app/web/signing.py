@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from app.dependencies import DatabaseIn, SettingsIn
+from app.dependencies import Reading
 from app.keys import browser, service
 from app.routes import Route
 from app.web.pages import page
@@ -22,16 +22,13 @@ def show_login(request: Request, next: str = "/") -> Response:
 @router.post("/login")
 def login(
     request: Request,
-    database: DatabaseIn,
-    settings: SettingsIn,
+    session: Reading,
     key: Annotated[str, Form(max_length=200)] = "",
     next: Annotated[str, Form(max_length=2_000)] = "/",
 ) -> Response:
     """Keeps a key that opens something, and goes to the page that was asked for."""
     text = key.strip()
-    with database.session(reads_only=True) as session:
-        opens = any(row.digest == service.digest(text) for row in service.living(session))
-    if not opens:
+    if not service.opens(session, text):
         return page(request, "login.html", 401, next=_own(next), wrong=True)
     answer = RedirectResponse(_own(next), 303)
     answer.set_cookie(

@@ -2,9 +2,8 @@
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from sqlalchemy import select
 
-from app.datasets.tables import Dataset
+from app.datasets import service as datasets
 from app.dependencies import Reading
 from app.genotypes import ranking
 from app.latent_spaces import service
@@ -42,7 +41,7 @@ def show_space(
     The parameters are the view, which the page reads itself.
     """
     row = service.get(session, latent_space_id)
-    names = dict(session.execute(select(Dataset.id, Dataset.name)).all())
+    names = datasets.names(session)
     points = ranking.datasets_with_points(session, row.search_space)
     return page(
         request,

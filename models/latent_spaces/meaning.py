@@ -15,7 +15,7 @@ from models.latent_spaces.vgae import DEFAULT_SEED
 Method = Literal["pca", "tsne"]
 
 TSNE_POINTS = 30
-"""Points from which on t-SNE tells anything: it looks at each one's thirty nearest."""
+"""Points from which on t-SNE is drawn: it places points by their neighbours, of which fewer have too few."""
 
 DIRECTIONS = 5
 """Principal directions that are looked at, if there are so many."""

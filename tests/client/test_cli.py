@@ -11,14 +11,15 @@ import pytest
 import typer
 from vgae_nas_client.cli import count
 
-from tests.serving import COMMAND, PATIENCE_SECONDS, free_port
+from bench.servers import VGAE_NAS, free_port
+from tests.serving import PATIENCE_SECONDS
 
 
 def run(url: str, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     """What a command says."""
     environment = {**os.environ, "VGAE_NAS_URL": url, "COLUMNS": "120"}
     ran = subprocess.run(
-        [COMMAND, *words], env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+        [VGAE_NAS, *words], env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS
     )
     assert ran.returncode == code, ran.stdout + ran.stderr
     return ran
@@ -89,7 +90,7 @@ def test_help_has_the_commands_of_client_and_service_and_loads_neither() -> None
 def test_up_makes_everything_ready_and_says_where_it_is(tmp_path: Path) -> None:
     environment = {**os.environ, "VGAE_NAS_HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
     port = free_port()
-    command = [COMMAND, "up", "--port", str(port), "--workers", "0"]
+    command = [VGAE_NAS, "up", "--port", str(port), "--workers", "0"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         line = server.stdout.readline()

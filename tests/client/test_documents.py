@@ -14,7 +14,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.serving import PATIENCE_SECONDS, free_port
+from bench.servers import free_port
+from tests.serving import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -177,7 +177,7 @@ function showEstimate() {
   if (!recipe || !used || !proposal) return;
   const epochs = Number(byId("epochs").value || recipe.settings.epochs) / recipe.settings.epochs;
   const each = proposal.items.reduce((sum, item) => sum + item.estimated_seconds, 0) / Math.max(1, proposal.items.length);
-  const pace = recipe.minutes / Math.max(used.minutes, 1e-6);
+  const pace = (recipe.pace * recipe.minutes) / Math.max(used.minutes, 1e-6);
   const beside = { "": 0, random: proposal.items.length }[byId("reference").value] ?? 1;
   const seconds = each * pace * epochs * Number(byId("seeds").value || 1) * (proposal.items.length + beside);
   byId("estimate").textContent = `About ${duration(seconds)} for one worker${recipe.measured ? ", by the pace of this machine" : " with two cores, roughly"}.`;

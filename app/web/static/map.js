@@ -10,9 +10,7 @@ const VIRIDIS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253
 const FIELDS = { method: "pca", colour: "dataset", operation: "", dataset: "" };
 
 const chart = byId("map");
-const frame = el("div", { class: "chart-frame map" });
-chart.replaceWith(frame);
-frame.append(chart);
+const frame = byId("frame");
 const points = new Points(frame, MARGINS);
 const hover = el("div", { class: "hover", hidden: true });
 const legend = el("div", { class: "row", id: "legend" });

@@ -19,6 +19,7 @@ def test_every_recipe_tells_its_values_and_their_ranges(service: Service) -> Non
                 assert value in field["enum"]
         assert item["minutes"] > 0
         assert not item["measured"]
+        assert item["pace"] == 1.0
     assert told["fields"]["training"]["epochs"] == {
         "default": 50,
         "maximum": 2000,

@@ -14,8 +14,9 @@ from mlflow import MlflowClient
 from app.settings import Settings
 from app.tracking import mirror
 from app.tracking.mirror import Mirror
+from bench.servers import free_port
 from tests.conftest import ONE_DATABASE, Service
-from tests.serving import PATIENCE_SECONDS, free_port
+from tests.serving import PATIENCE_SECONDS
 
 BRIEF = {"epochs": 3, "channels": 4, "cells": 2, "train_images": 96}
 

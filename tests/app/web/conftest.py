@@ -1,7 +1,6 @@
 """A service in processes of its own, and a browser that looks at it."""
 
 import io
-import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from sklearn.datasets import load_digits
 
-from tests.conftest import without_service
+from bench import browser
 from tests.serving import Served, serving
 
 PATIENCE = 300_000
@@ -32,15 +31,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture(scope="module")  # as long as it is there, no other test can have an event loop
 def chromium() -> Iterator[Browser]:
     """A browser without a screen."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        without_service("there is no Chromium; Debian's package `chromium` has it")
-    with sync_playwright() as playwright:
-        expect.set_options(timeout=PATIENCE)
-        options = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-        browser = playwright.chromium.launch(executable_path=found, args=options)
-        yield browser
-        browser.close()
+    if browser.path() is None:
+        pytest.skip("there is no Chromium; Debian's package `chromium` has it")
+    expect.set_options(timeout=PATIENCE)
+    with browser.chromium() as opened:
+        yield opened
 
 
 @pytest.fixture

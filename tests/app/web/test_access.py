@@ -11,7 +11,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.serving import COMMAND, Served, environment_of, free_port, serving, start
+from bench.servers import VGAE_NAS, free_port
+from tests.serving import Served, environment_of, serving, start
 
 PAGES = (
     "/",
@@ -37,7 +38,7 @@ CUT_OFF = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, str]]:
     """A service that asks for a key, and one that opens it."""
     with serving(tmp_path_factory.mktemp("guarded"), workers=0) as served:
-        command = [COMMAND, "keys", "create", "--name", "someone", "--scope", "write"]
+        command = [VGAE_NAS, "keys", "create", "--name", "someone", "--scope", "write"]
         made = subprocess.run(command, env=environment_of(served.home), capture_output=True, check=True)
         (key,) = [word for word in made.stdout.decode().split() if word.startswith("nas_")]
         yield served, key
