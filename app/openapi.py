@@ -56,7 +56,7 @@ IDEMPOTENCY_KEY = {
 
 
 EXAMPLES = Path(__file__).parent / "examples.json"
-"""What a fresh service answered to the examples of requests, by operation (`make examples`)."""
+"""What a fresh service answered to the examples of requests, by operation and status (`make examples`)."""
 
 
 def install(app: FastAPI) -> None:
@@ -82,7 +82,7 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
     document["security"] = [{}, {"key": []}]  # none where the service is open
     examples = json.loads(EXAMPLES.read_text(encoding="utf-8"))
     for method, operation in _operations(document):
-        _show(operation, examples.get(operation["operationId"]))
+        _show(operation, examples.get(operation["operationId"], {}))
         if method == "post":
             key = {"$ref": "#/components/parameters/IdempotencyKey"}
             operation["parameters"] = [*operation.get("parameters", []), key]
@@ -95,13 +95,14 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def _show(operation: dict[str, Any], example: Any) -> None:
-    """Adds the example of an operation's answer, if there is one."""
+def _show(operation: dict[str, Any], examples: dict[str, Any]) -> None:
+    """Adds the examples of an operation's answers, and takes away the JSON that a file is not."""
     for status, answer in operation["responses"].items():
-        content = answer.get("content", {}).get("application/json")
-        if example is not None and status.startswith("2") and content is not None:
-            content["example"] = example
-            return
+        content = answer.get("content", {})
+        if len(content) > 1 and content.get("application/json") == {"schema": {}}:
+            del content["application/json"]
+        if status in examples:
+            content["application/json"]["example"] = examples[status]
 
 
 def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

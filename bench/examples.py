@@ -17,14 +17,14 @@ from app.main import create_app
 from app.openapi import EXAMPLES
 from app.settings import Settings
 
-WITHOUT_EXAMPLE = ("create_device",)
-"""Operations whose bodies nobody writes: `measure.py` does."""
+FIRST_KEY = "create_key"
+"""The operation from which on every request needs a key."""
 
-SECRET = ("create_key", "create_webhook")
-"""Operations whose answers hold what is shown once; from the first on every request needs a key."""
+SECRETS = {"key": "nas_…", "secret": "whsec_…"}
+"""Fields that are shown once, and what stands in their place."""
 
-UNSHOWN = ("/metrics", "/events", "svg", "png", ".pt", ".py", ".onnx", "picture", "map", "confusion", "zip")
-"""Parts of paths that answer with files, streams or pages of figures."""
+UNSHOWN = ("/metrics", "/stream", "svg", "png", ".pt", ".py", "picture", "confusion")
+"""Parts of paths that answer with files and streams."""
 
 ITEMS, TEXT = 2, 200
 """The most of a list and of a text that is shown."""
@@ -54,16 +54,27 @@ def asked(document: Any) -> list[tuple[str, str, Any]]:
 
     def order(each: tuple[str, str, Any]) -> tuple[bool, bool, int]:
         method, path, operation = each
-        return operation["operationId"] == SECRET[0], method != "POST", path.count("{")
+        return operation["operationId"] == FIRST_KEY, method != "POST", path.count("{")
 
-    return sorted(
-        (
-            each
-            for each in found
-            if each[2]["operationId"] not in WITHOUT_EXAMPLE and "{device_id}" not in each[1]
-        ),
-        key=order,
-    )
+    return sorted(found, key=order)
+
+
+def named(operation_id: str, answer: Any) -> dict[str, str]:
+    """What an answer tells of ids, by the parameters of paths that they stand in."""
+    rows = [answer] if "id" in answer else answer.get("items", [])
+    row = rows[0] if rows else {}
+    links = row.get("links", {})
+    found = {
+        f"{kind}_id": link.rsplit("/", 1)[-1]
+        for kind, link in links.items()
+        if link.rpartition("/")[0].endswith((f"{kind}s", f"{kind}es"))
+    }
+    if row.get("evaluations"):
+        found["evaluation_id"] = row["evaluations"][0]["id"]
+    if "id" in row:
+        kind = "job" if "progress" in row else operation_id.partition("_")[2].removesuffix("s")
+        found.setdefault(f"{kind}_id", row["id"])
+    return found
 
 
 def sent(client: Any, document: Any, known: dict[str, str]) -> Iterator[tuple[str, Any]]:
@@ -77,21 +88,29 @@ def sent(client: Any, document: Any, known: dict[str, str]) -> Iterator[tuple[st
     for method, path, operation in asked(document):
         name = operation["operationId"]
         answer = client.request(method, path.format(**known), json=example(document, operation))
-        for kind in ("experiment", "campaign", "proposal"):
-            if name == f"create_{kind}" and answer.is_success:
-                known[f"{kind}_id"] = answer.json()["links"][kind].rsplit("/", 1)[-1]
-        if answer.is_success and name == "create_searches":
-            job = answer.json()["items"][0]
-            known |= {"job_id": job["id"], "search_id": job["links"]["search"].rsplit("/", 1)[-1]}
+        if answer.is_success:
+            known |= {**named(name, answer.json()), **known}
         yield name, answer
 
 
+def read(client: Any, document: dict[str, Any], known: dict[str, str]) -> Iterator[tuple[str, Any]]:
+    """The answers to all that is asked without a body and changes nothing but jobs, by operation."""
+    found = [each for each in operations(document) if "requestBody" not in each[2] and each[0] != "DELETE"]
+    for method, path, operation in sorted(found, key=lambda each: (each[0] != "GET", each[1].count("{"))):
+        wanted = {part["name"] for part in operation.get("parameters", []) if part.get("in") == "path"}
+        if wanted <= set(known) and not any(part in path for part in UNSHOWN):
+            name, answer = operation["operationId"], client.request(method, path.format(**known))
+            if answer.is_success and "json" in answer.headers["content-type"]:
+                known |= {**named(name, answer.json()), **known}
+                yield name, answer
+
+
 def shortened(value: Any) -> Any:
-    """A value with long lists and texts cut."""
+    """A value with long lists and texts cut, and without secrets."""
     if isinstance(value, list):
         return [shortened(item) for item in value[:ITEMS]]
     if isinstance(value, dict):
-        return {key: shortened(item) for key, item in value.items()}
+        return {key: SECRETS.get(key) or shortened(item) for key, item in value.items()}
     return value if not isinstance(value, str) or len(value) <= TEXT else f"{value[:TEXT]}…"
 
 
@@ -102,26 +121,23 @@ def main() -> None:
         command.upgrade(alembic_config(url), "head")
         app = create_app(Settings(home=Path(home), database_url=url))
         with TestClient(app, base_url="http://localhost") as client:
+            key = client.post("/v1/keys", json={"name": "maker", "scope": "admin"}).json()["key"]
+            client.headers["Authorization"] = f"Bearer {key}"  # as `sent` makes another
             client.post("/v1/datasets", json={"name": "digits"}).raise_for_status()
             client.post("/v1/genotypes/published").raise_for_status()
             document = client.get("/openapi.json").json()
             space = client.get("/v1/latent-spaces").json()["items"][-1]["id"]
             known = {"dataset_id": "digits", "genotype_id": "DARTS-V2", "latent_space_id": space}
-            answers: dict[str, Any] = {}
-            for name, answer in sent(client, document, known):
-                if name == SECRET[0]:
-                    break
+            answers: dict[str, dict[str, Any]] = {}
+
+            def show(name: str, answer: Any) -> None:
                 answer.raise_for_status()
-                if name not in SECRET:
-                    answers[name] = shortened(answer.json())
-            for method, path, operation in operations(document):
-                if method == "GET" and not any(part in path for part in UNSHOWN):
-                    try:
-                        answer = client.get(path.format(**known))
-                    except KeyError:
-                        continue  # of what no example makes
-                    if answer.status_code == 200:
-                        answers[operation["operationId"]] = shortened(answer.json())
+                answers.setdefault(name, {})[str(answer.status_code)] = shortened(answer.json())
+
+            for name, answer in sent(client, document, known):
+                show(name, answer)
+            for name, answer in read(client, document, known):
+                show(name, answer)
     EXAMPLES.write_text(
         json.dumps(answers, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8"
     )

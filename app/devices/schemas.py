@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from app.naming import Body, Note, Share, Tags
 
@@ -52,8 +52,36 @@ DeviceName = Annotated[
 ]
 
 
+def _timed(ms: float, **where: JsonValue) -> JsonValue:
+    return {**where, "ms": ms, "low": round(0.9 * ms, 4), "high": round(1.1 * ms, 4)}
+
+
+EXAMPLE: dict[str, JsonValue] = {
+    "name": "my-pi",
+    "search_space": "nas-bench-201",
+    "image_size": 8,
+    "runtime": {"onnxruntime": "1.23.2", "threads": 4},
+    "operations": [
+        _timed(ms, operation=operation, channels=channels, size=size, stride=1)
+        for channels, size in ((8, 8), (16, 4), (32, 2))
+        for operation, ms in (
+            ("skip_connect", 0.004),
+            ("nor_conv_1x1", 0.021),
+            ("nor_conv_3x3", 0.043),
+            ("avg_pool_3x3", 0.018),
+        )
+    ],
+    "networks": [
+        _timed(0.9, channels=8, cells=3, genotype=[[[3, 0], [1, 0], [3, 1], [1, 0], [2, 1], [3, 2]]])
+    ],
+}
+"""Of the smallest table that tells a network."""
+
+
 class DeviceIn(Body):
     """A table as `measure.py` writes it; one of the same device, space and image size takes its place."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     name: DeviceName
     search_space: str

@@ -1,6 +1,6 @@
 """Registering and finding genotypes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, or_, select, update
@@ -12,7 +12,7 @@ from app.datasets import service as datasets
 from app.evaluations import service as evaluations
 from app.evaluations.tables import Evaluation, EvaluationKind
 from app.genotypes import ranking
-from app.genotypes.schemas import Chosen, GenotypeIn, Library, LibrarySearch, Members
+from app.genotypes.schemas import Chosen, GenotypeIn, GenotypeOut, Library, LibrarySearch, Members
 from app.genotypes.tables import Genotype, Origin
 from app.naming import Share
 from app.problems import InvalidRequest, NotFound
@@ -71,6 +71,12 @@ def get_many(session: Session, ids: Sequence[str], field: str) -> list[Genotype]
             raise InvalidRequest.of(f"{field}[{position}]", f"repeats genotype {genotype_id!r}")
         seen.add(genotype_id)
     return [rows[genotype_id] for genotype_id in ids]
+
+
+def shown(session: Session, ids: Iterable[str | None]) -> dict[str, GenotypeOut]:
+    """Genotypes by id as clients see them; an id that is not there, or not theirs to see, is left out."""
+    query = select(Genotype).where(Genotype.id.in_({genotype_id for genotype_id in ids if genotype_id}))
+    return {row.id: GenotypeOut.model_validate(row) for row in session.scalars(query)}
 
 
 def discrete(row: Genotype) -> forms.Genotype:

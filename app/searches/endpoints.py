@@ -8,7 +8,7 @@ from app.jobs.starter import StarterIn
 from app.pages import Cursor, Limit, Page, paginate
 from app.routes import Route
 from app.searches import service
-from app.searches.schemas import SearchIn, SearchOut
+from app.searches.schemas import Expand, SearchIn, SearchOut
 from app.searches.tables import Search
 
 router = APIRouter(prefix="/v1/searches", tags=["searches"], route_class=Route)
@@ -22,17 +22,21 @@ def create_searches(session: Writing, body: SearchIn, settings: SettingsIn, star
 
 @router.get("")
 def list_searches(
-    session: Reading, dataset_id: str | None = None, cursor: Cursor = None, limit: Limit = 50
+    session: Reading,
+    dataset_id: str | None = None,
+    expand: Expand = "",
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> Page[SearchOut]:
     """Searches, newest first."""
     rows, following = paginate(session, service.listing(dataset_id), None, Search.id, cursor, limit)
-    return Page(items=[SearchOut.model_validate(row) for row in rows], next_cursor=following)
+    return Page(items=service.shown(session, rows, expand), next_cursor=following)
 
 
 @router.get("/{search_id}")
-def get_search(session: Reading, search_id: str) -> SearchOut:
+def get_search(session: Reading, search_id: str, expand: Expand = "") -> SearchOut:
     """One search, and what it found."""
-    return SearchOut.model_validate(service.get(session, search_id))
+    return service.shown(session, [service.get(session, search_id)], expand)[0]
 
 
 @router.delete("/{search_id}", status_code=204)

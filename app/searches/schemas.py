@@ -1,10 +1,12 @@
 """Searches as clients send and see them."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.genotypes.schemas import GenotypeOut
 from app.jobs.schemas import Seeds
 from app.naming import Body
 from models.genotypes.search_space import DEFAULT_SPACE
@@ -28,6 +30,11 @@ class SearchIn(Body):
     seeds: Seeds = [2024]
 
 
+Expand = Annotated[
+    Literal["", "genotype"], Query(description="What to answer with beside its id: `genotype`, or nothing.")
+]
+
+
 class SearchOut(BaseModel):
     """A search, and what it found."""
 
@@ -46,3 +53,4 @@ class SearchOut(BaseModel):
         description="Epochs, alphas by epoch, skip connections, warnings, device and hours."
     )
     created_at: datetime
+    genotype: GenotypeOut | None = Field(None, description="With `expand=genotype`, once it is over.")

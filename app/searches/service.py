@@ -1,5 +1,6 @@
 """Starting searches and keeping what they find."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,7 +19,7 @@ from app.jobs import service as jobs
 from app.jobs.tables import Job, JobKind
 from app.overrides import choose
 from app.problems import InvalidRequest, NotFound
-from app.searches.schemas import SearchIn
+from app.searches.schemas import SearchIn, SearchOut
 from app.searches.tables import Search
 from app.settings import Settings
 from models.datasets.data import DataError
@@ -107,6 +108,16 @@ def delete(session: Session, search_id: str) -> None:
     database.delete(session, search)
     parents.remove(session, search.job_id)
     session.commit()
+
+
+def shown(session: Session, rows: Sequence[Search], expand: str) -> list[SearchOut]:
+    """Searches as clients see them, with the genotype beside its id if `expand` names it."""
+    found = genotypes.shown(session, [row.genotype_id for row in rows]) if expand else {}
+    names = [name for name in SearchOut.model_fields if name != "genotype"]
+    return [
+        SearchOut(**{name: getattr(row, name) for name in names}, genotype=found.get(row.genotype_id or ""))
+        for row in rows
+    ]
 
 
 def listing(dataset_id: str | None) -> Select[*tuple[Any, ...]]:

@@ -19,8 +19,6 @@ from app.evaluations import service as evaluations
 from app.evaluations.schemas import EvaluationOut
 from app.evaluations.tables import Evaluation, EvaluationKind
 from app.genotypes import service as genotypes
-from app.genotypes.schemas import GenotypeOut
-from app.genotypes.tables import Genotype
 from app.jobs import lengths, parents, workers
 from app.jobs import service as jobs
 from app.jobs.tables import Job, JobKind
@@ -248,10 +246,9 @@ def facts(session: Session, training_id: str, test_accuracy: float | None) -> di
 
 def shown(session: Session, rows: Sequence[Training], expand: str) -> list[TrainingOut]:
     """Trainings as clients see them, with what `expand` names beside their ids."""
-    known: dict[str, dict[str | None, Any]] = {"genotype": {}, "evaluation": {}}
+    known: dict[str, Mapping[Any, Any]] = {"genotype": {}, "evaluation": {}}
     if "genotype" in expand:
-        query = select(Genotype).where(Genotype.id.in_([row.genotype_id for row in rows]))
-        known["genotype"] = {row.id: GenotypeOut.model_validate(row) for row in session.scalars(query)}
+        known["genotype"] = genotypes.shown(session, [row.genotype_id for row in rows])
     if "evaluation" in expand:
         measured = select(Evaluation).where(Evaluation.training_id.in_([row.id for row in rows]))
         known["evaluation"] = {

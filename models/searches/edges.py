@@ -45,10 +45,17 @@ class EdgeNorm(nn.Module):
         self.register_buffer("variance", torch.ones(channels))
         self.mean: Tensor
         self.variance: Tensor
+        self.momentum = MOMENTUM
 
     def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
         return F.batch_norm(
-            x, self.mean, self.variance, weight, training=self.training, momentum=MOMENTUM, eps=EPSILON
+            x,
+            self.mean,
+            self.variance,
+            weight,
+            training=self.training,
+            momentum=self.momentum,
+            eps=EPSILON,
         )
 
 

@@ -29,7 +29,8 @@ class SearchRecipe:
     The architecture (alphas and betas) rests for the first `warmup_epochs`. `crop_padding` is in
     pixels; `stem` is that of the supernet; `train_images` limits the training split, `None` takes all of
     it. `max_skip_connections` (in either cell) and `max_params` (of 36 channels and 20 cells for CIFAR-10)
-    limit the discrete genotype.
+    limit the discrete genotype. With `activation_checkpointing` a search computes each cell twice in place
+    of keeping what is in it: the same numbers in less memory and more time, for large images.
     """
 
     channels: Annotated[int, Ge(4), Le(256)] = 16
@@ -52,6 +53,7 @@ class SearchRecipe:
     train_images: Annotated[int, Ge(4)] | None = None
     max_skip_connections: Annotated[int, Ge(0)] | None = None
     max_params: Annotated[int, Ge(1)] | None = None
+    activation_checkpointing: bool = False
 
     @property
     def limits(self) -> Limits:
@@ -223,6 +225,7 @@ class PCDARTSSearch(Search):
             recipe.cells,
             recipe.partial,
             has_large_stem(data.image_size, recipe.stem),
+            recipe.activation_checkpointing,
         ).to(device)
         self.weight_optimizer = torch.optim.SGD(
             self.net.weights(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay

@@ -1,17 +1,20 @@
 """The PC-DARTS supernets (Xu et al., 2020); `edges.py` has how all edges of a state are computed together."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from models.genotypes.genotype import ContinuousGenotype
 from models.genotypes.network import STEM_MULTIPLIER, LargeStem, SmallStem, reduction_cells
 from models.genotypes.operations import FactorizedReduce, ReLUConvBN
 from models.genotypes.residual import ResidualBlock
 from models.genotypes.search_space import SearchSpace
-from models.searches.edges import StateEdges
+from models.searches.edges import MOMENTUM, EdgeNorm, StateEdges
 
 
 class SearchCell(nn.Module):
@@ -91,6 +94,8 @@ class Supernet(nn.Module, ABC):
         cells: how many cells.
         partial: K of the paper; divides `channels`.
         large_stem: brings images down to an eighth before the first cell.
+        activation_checkpointing: keeps only what goes from cell to cell, and computes each cell again for
+            its gradient (Chen et al., 2016): the same numbers, less memory, more time.
     """
 
     classifier: nn.Linear
@@ -106,9 +111,11 @@ class Supernet(nn.Module, ABC):
         cells: int,
         partial: int,
         large_stem: bool = False,
+        activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.space, self.large_stem = space, large_stem
+        self.activation_checkpointing = activation_checkpointing
         self.reductions = reduction_cells(cells)
         width = self._stack(image_channels, channels, cells, partial)
         self.classifier = nn.Linear(width, classes)
@@ -128,6 +135,26 @@ class Supernet(nn.Module, ABC):
         """Logits `[batch, classes]`."""
         features = self._features(images, self.operation_weights(), self.edge_weights())
         return self.classifier(F.adaptive_avg_pool2d(features, 1).flatten(1))
+
+    def _cell(self, cell: nn.Module, inputs: list[Tensor], weights: Tensor, betas: Tensor) -> Tensor:
+        """The output of a cell."""
+
+        def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+            return nullcontext(), _settled(cell)
+
+        if not (self.activation_checkpointing and torch.is_grad_enabled()):
+            out: Tensor = cell(inputs, weights, betas)
+            return out
+        out = checkpoint(
+            cell,
+            inputs,
+            weights,
+            betas,
+            use_reentrant=False,
+            preserve_rng_state=False,  # nothing in a cell is random
+            context_fn=contexts,
+        )
+        return out
 
     def operation_weights(self) -> Tensor:
         """Softmax of alphas, `[cell, edges, operations]`."""
@@ -152,6 +179,24 @@ class Supernet(nn.Module, ABC):
         cells = self.operation_weights().tolist()
         operations = tuple(tuple(map(tuple, rows)) for rows in cells)
         return ContinuousGenotype(self.space, operations, tuple(map(tuple, self.edge_weights().tolist())))
+
+
+@contextmanager
+def _settled(module: nn.Module) -> Iterator[None]:
+    """Within it the module's normalisations keep their statistics: what is computed again counts once."""
+    norms = [part for part in module.modules() if isinstance(part, EdgeNorm | nn.BatchNorm2d)]
+    counts = [(norm, norm.num_batches_tracked) for norm in norms if isinstance(norm, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 0.0
+    for norm, _ in counts:
+        norm.num_batches_tracked = None
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.momentum = MOMENTUM
+        for norm, count in counts:
+            norm.num_batches_tracked = count
 
 
 class DartsSupernet(Supernet):
@@ -180,7 +225,7 @@ class DartsSupernet(Supernet):
         s0, s1 = stem if self.large_stem else (stem, stem)
         for position, cell in enumerate(self.cells):
             kind = int(position in self.reductions)
-            s0, s1 = s1, cell([s0, s1], weights[kind], betas[kind])
+            s0, s1 = s1, self._cell(cell, [s0, s1], weights[kind], betas[kind])
         return s1
 
 
@@ -205,7 +250,7 @@ class ResidualSupernet(Supernet):
         for position, cell in enumerate(self.cells):
             if str(position) in self.blocks:
                 out = self.blocks[str(position)](out)
-            out = cell([out], weights[0], betas[0])
+            out = self._cell(cell, [out], weights[0], betas[0])
         features: Tensor = self.last(out)
         return features
 

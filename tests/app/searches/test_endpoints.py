@@ -29,11 +29,17 @@ def test_each_seed_is_a_job_that_ends_in_a_genotype(service: Service, digits: st
         assert genotype["evaluations"][0]["kind"] == "search"
         search = service.get(job["links"]["search"])
         assert (search["seed"], search["genotype_id"]) == (seed, genotype["id"])
+        assert search["genotype"] is None  # not asked for
+        expanded = service.get(job["links"]["search"], expand="genotype")["genotype"]
+        assert expanded == {name: genotype[name] for name in expanded}
         assert search["settings"]["channels"] == 8
         assert [epoch["epoch"] for epoch in search["result"]["epochs"]] == [1, 2]
         assert len(search["result"]["epochs"][0]["alphas"]["normal"]) == 14
         assert search["result"]["device"] == "cpu"
         assert search["result"]["search_hours"] > 0
+    listed = service.get("/v1/searches", expand="genotype")["items"]
+    assert [row["genotype"]["id"] for row in listed] == [row["genotype_id"] for row in listed]
+    assert service.client.get("/v1/searches?expand=dataset").status_code == 422
     assert service.get(f"/v1/datasets/{digits}/leaderboard")["items"] == []
     assert not list((service.settings.home / "artifacts" / "jobs").iterdir())  # no checkpoint is left behind
 

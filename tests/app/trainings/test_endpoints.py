@@ -46,6 +46,9 @@ def test_each_genotype_and_seed_is_a_job_that_ends_on_the_leaderboard(
     assert row["test_accuracy"] == max(epoch["test_accuracy"] for epoch in training["history"])
     assert row["last_test_accuracy"] == training["history"][-1]["test_accuracy"]
     assert training["settings"] == row["settings"]
+    both = service.get(f"/v1/trainings/{row['training_id']}", expand="genotype,evaluation")
+    assert (training["genotype"], training["evaluation"]) == (None, None)  # not asked for
+    assert (both["genotype"]["id"], both["evaluation"]["id"]) == (row["genotype_id"], row["id"])
     first = service.get(f"/v1/datasets/{digits}/leaderboard", limit=3)
     rest = service.get(f"/v1/datasets/{digits}/leaderboard", limit=3, cursor=first["next_cursor"])
     assert [r["id"] for r in first["items"] + rest["items"]] == [r["id"] for r in board]

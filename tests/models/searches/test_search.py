@@ -9,7 +9,7 @@ import torch
 from models.datasets.data import DataError, ImageData
 from models.datasets.sources import load_digits, resident
 from models.errors import NonFiniteLoss
-from models.genotypes.search_space import DARTS
+from models.genotypes.search_space import DARTS, NAS_BENCH_201, SearchSpace
 from models.searches.search import METHODS, RECIPES, PCDARTSSearch, RandomSearch, SearchRecipe
 
 CPU = torch.device("cpu")
@@ -96,6 +96,36 @@ def test_a_resumed_search_ends_bit_for_bit_as_one_that_was_never_stopped() -> No
     assert torch.equal(whole.net.alphas, resumed.net.alphas)
     assert torch.equal(whole.net.betas, resumed.net.betas)
     assert whole.genotype() == resumed.genotype()
+
+
+@pytest.mark.parametrize("space", [DARTS, NAS_BENCH_201], ids=lambda space: space.name)
+def test_checkpointed_activations_give_the_same_search_bit_for_bit(space: SearchSpace) -> None:
+    ends = []
+    for checkpointing in (False, True):
+        recipe = replace(TINY, epochs=2, activation_checkpointing=checkpointing)
+        running = PCDARTSSearch(load_digits(), space, recipe, 1, CPU)
+        reports = [running.run(nothing) for _ in range(2)]
+        ends.append((reports, running.net.state_dict()))
+    (reports, plain), (others, checkpointed) = ends
+    assert others == reports
+    assert all(torch.equal(plain[name], value) for name, value in checkpointed.items())
+
+
+def test_checkpointed_activations_keep_a_fraction_of_the_memory() -> None:
+    kept: dict[bool, int] = {}
+    for checkpointing in (False, True):
+        running = search(replace(TINY, cells=5, activation_checkpointing=checkpointing))
+        storages: dict[int, int] = {}
+
+        def keep(x: torch.Tensor, storages: dict[int, int] = storages) -> torch.Tensor:
+            storages[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+            return x
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            logits = running.net(torch.randn(16, 1, 16, 16))
+        kept[checkpointing] = sum(storages.values())
+        assert logits.requires_grad
+    assert kept[True] < kept[False] / 4
 
 
 def test_two_seeds_search_differently_and_one_seed_the_same() -> None:
