@@ -54,9 +54,9 @@ def _opened(descriptor: Any) -> IO[bytes]:
     return file
 
 
-def preload(module: str) -> None:
-    """Has a module imported once, in the process that children are copies of, so that each starts at once."""
-    _context.set_forkserver_preload([module])
+def preload(*modules: str) -> None:
+    """Has modules imported once, in the process that children are copies of, so that each starts at once."""
+    _context.set_forkserver_preload(list(modules))
 
 
 def call(function: Callable[..., T], *arguments: Any, seconds: float, memory_bytes: int) -> T:

@@ -17,7 +17,7 @@ from models.datasets.sources import load_archive, load_folder, load_named
 
 T = TypeVar("T")
 
-apart.preload(__name__)
+apart.preload(__name__, "ot")  # which distances import when they are first measured
 
 MEMORY_FACTOR, MEMORY_SPARE = 4, 2 << 30
 """Memory of the process that reads: so many times that of the images that may be resident, and more."""
