@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 WORKERS ?= 2
 
-.PHONY: demo test test-long serve lint audit lock faults fuzz hostile newcomer site examples screenshots profile bench-roof bench-web bench-api bench-store bench-search bench-latent bench-quality bench-ablation bench-generate bench-train bench-start bench-streams bench-threads bench-upload bench-sizes bench-export bench-spaces bench-transfer bench-predict bench-scores bench-loop bench-latency ready-space ready-profiles clean
+.PHONY: demo test test-long serve lint audit lock faults fuzz hostile newcomer site examples screenshots profile bench-side-by-side bench-roof bench-web bench-api bench-store bench-search bench-latent bench-quality bench-ablation bench-generate bench-train bench-start bench-streams bench-threads bench-upload bench-sizes bench-export bench-spaces bench-transfer bench-predict bench-scores bench-loop bench-latency ready-space ready-profiles clean
 
 # benchmarks read data sets and tables from a folder beside the repository unless told otherwise
 bench-%: export VGAE_NAS_DATA_ROOT := $(or $(VGAE_NAS_DATA_ROOT),$(wildcard ../shared/data),data)
@@ -74,6 +74,9 @@ screenshots: $(INSTALLED)
 # where the time of a job goes: make profile JOB=search|fit|train
 profile: $(INSTALLED)
 	$(BIN)/python -m bench.profile $(JOB)
+
+bench-side-by-side: $(INSTALLED)
+	$(BIN)/python -m bench.side_by_side
 
 bench-roof: $(INSTALLED)
 	$(BIN)/python -m bench.roof

@@ -6,27 +6,25 @@ PC-DARTS code trains: both steps differentiate everything.
 """
 
 import json
-import multiprocessing
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from statistics import median
 
-import psutil
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.peak import peak_mb
 from models.genotypes.search_space import DARTS
 from models.searches.search import RECIPES, PCDARTSSearch
 from tests.models.searches.plain_supernet import PlainSupernet
 from tests.models.searches.test_search import images_like
 from tests.models.searches.test_supernet import copy_supernet
 
-ROUNDS, MEASURED = 9, 3
-"""Steps of which the median is told, and those whose memory is measured."""
+ROUNDS = 9
+"""Steps of which the median is told."""
 
 BATCH = 32
 
@@ -67,44 +65,24 @@ def batch(device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def steps(search: PCDARTSSearch, plain: PlainSupernet, device: torch.device) -> dict[str, Step]:
-    """Both steps by name."""
+    """The steps by name; `checkpointing` is ours that computes each cell twice."""
 
     def ours(images: Tensor, labels: Tensor) -> None:
+        search.net.activation_checkpointing = False
         search.step(images, labels, images, labels)
 
-    return {"reference": plain_step(plain, device), "ours": ours}
+    def checkpointing(images: Tensor, labels: Tensor) -> None:
+        search.net.activation_checkpointing = True
+        search.step(images, labels, images, labels)
+
+    return {"reference": plain_step(plain, device), "ours": ours, "checkpointing": checkpointing}
 
 
-def peak_mb(name: str, device: torch.device) -> float:
-    """The memory that steps take over what was there before, in megabytes, in a process of their own."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context) as pool:
-        return pool.submit(_peak_mb, name, device.type).result()
-
-
-def _peak_mb(name: str, device_type: str) -> float:
+def alone(name: str, device_type: str) -> Callable[[], None]:
+    """One of the steps on a batch of its own."""
     device = torch.device(device_type)
-    step = steps(*prepared(device), device)[name]
-    images, labels = batch(device)
-    if device.type == "cuda":
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        for _ in range(MEASURED):
-            step(images, labels)
-        return (torch.cuda.max_memory_allocated() - before) / 1e6
-    before = psutil.Process().memory_info().rss
-    for _ in range(MEASURED):
-        step(images, labels)
-    return (_highest() - before) / 1e6
-
-
-def _highest() -> int:
-    """The most memory that this process has had, in bytes.
-
-    What `getrusage` tells of a process that was spawned begins with what its parent had.
-    """
-    status = Path("/proc/self/status").read_text()
-    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    step, given = steps(*prepared(device), device)[name], batch(device)
+    return lambda: step(*given)
 
 
 def main() -> None:
@@ -115,21 +93,22 @@ def main() -> None:
     with torch.no_grad():
         ours_out, plain_out = search.net(images), plain(images)
     difference = float((ours_out - plain_out).norm() / plain_out.norm())
-    both = steps(search, plain, device)
-    times: dict[str, list[float]] = {name: [] for name in both}
+    all_steps = steps(search, plain, device)
+    times: dict[str, list[float]] = {name: [] for name in all_steps}
     for round_number in range(ROUNDS + 1):
-        for name, step in both.items():
+        for name, step in all_steps.items():
             began = time.perf_counter()
             step(images, labels)
             if device.type == "cuda":
                 torch.cuda.synchronize()
             if round_number:  # the first warms up
                 times[name].append(time.perf_counter() - began)
-    reference_s, ours_s = median(times["reference"]), median(times["ours"])
-    memory = {name: round(peak_mb(name, device)) for name in both}
+    reference_s, ours_s, twice_s = (median(times[name]) for name in all_steps)
+    memory = {name: peak_mb(partial(alone, name, device.type)) for name in all_steps}
     figures = {
         "reference_s": round(reference_s, 4),
         "ours_s": round(ours_s, 4),
+        "checkpointing_s": round(twice_s, 4),
         "ratio": round(reference_s / ours_s, 2),
         "peak_mb": memory,
         "peak_ratio": round(memory["ours"] / memory["reference"], 2),

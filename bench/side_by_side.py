@@ -11,7 +11,7 @@ import time
 
 from bench.servers import server
 
-GENOTYPES, OVERRIDES = 4, {"epochs": 4}
+GENOTYPES, OVERRIDES = 8, {"epochs": 4}
 
 
 def seconds(workers: int) -> float:

@@ -10,6 +10,7 @@ left to the convolutions.
 import json
 import multiprocessing
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from statistics import median
@@ -19,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.peak import peak_mb
 from models.datasets.data import normalise
 from models.datasets.sources import resident
 from models.genotypes.network import Network
@@ -28,6 +30,9 @@ from models.trainings.retrain import RECIPES, Training, of_genotype
 from worker import memory
 
 BATCH, ROUNDS = 64, 15
+EVALUATED = (16, 32, 64, 128, 256, 512)
+"""Sizes of batches that are evaluated."""
+
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 RECIPE = replace(
     RECIPES["paper-small"],
@@ -120,6 +125,49 @@ def start(training: Training, images: Tensor, labels: Tensor, keep: bool) -> Con
     return ours
 
 
+def training() -> tuple[Training, Tensor, Tensor]:
+    """Ours, with the images and labels of a step."""
+    torch.manual_seed(0)
+    pixels = torch.randint(256, (BATCH, 3, 32, 32), dtype=torch.uint8).to(DEVICE)
+    labels = torch.randint(10, (BATCH,)).to(DEVICE)
+    data = resident(pixels, labels, pixels, labels, tuple("0123456789"))
+    Training.COMPILE_FROM[DEVICE.type] = 0.0
+    ours = Training(of_genotype(GENOTYPE, RECIPE), data, RECIPE, 0, DEVICE)
+    ours.net.train()
+    return ours, normalise(pixels, ours.statistics), labels
+
+
+def our_step() -> Callable[[], object]:
+    """A step of ours, as a worker takes it."""
+    memory.keep_freed()
+    ours, images, labels = training()
+    ours._step(images, labels)  # compiled
+    return lambda: ours._step(images, labels)
+
+
+def plain_step() -> Callable[[], object]:
+    """A step of the reference."""
+    ours, images, labels = training()
+    reference = Reference({name: value.contiguous() for name, value in ours.net.state_dict().items()})
+    return lambda: reference.step(images.contiguous(), labels)
+
+
+def images_per_s(ours: Training) -> dict[int, int]:
+    """Images that are evaluated in a second, by the size of their batch."""
+    found = {}
+    with torch.no_grad():
+        ours.net.eval()
+        for size in EVALUATED:
+            images = torch.randn(size, 3, 32, 32, device=DEVICE).contiguous(memory_format=torch.channels_last)
+            seconds = []
+            for _ in range(max(3, max(EVALUATED) // size)):
+                began = time.perf_counter()
+                ours.net(images)[0].sum().item()  # waits for the device
+                seconds.append(time.perf_counter() - began)
+            found[size] = round(size / median(seconds))
+    return found
+
+
 def asked(connection: Connection) -> tuple[float, float]:
     """One step of a process with the reference: seconds and loss."""
     connection.send(True)
@@ -130,17 +178,10 @@ def asked(connection: Connection) -> tuple[float, float]:
 def main() -> None:
     """Prints the medians and their ratio."""
     memory.keep_freed()
-    torch.manual_seed(0)
-    pixels = torch.randint(256, (BATCH, 3, 32, 32), dtype=torch.uint8).to(DEVICE)
-    labels = torch.randint(10, (BATCH,)).to(DEVICE)
-    data = resident(pixels, labels, pixels, labels, tuple("0123456789"))
-    Training.COMPILE_FROM[DEVICE.type] = 0.0
-    ours = Training(of_genotype(GENOTYPE, RECIPE), data, RECIPE, 0, DEVICE)
-    images = normalise(pixels, ours.statistics)
+    ours, images, labels = training()
     references = {"reference": False, "reference_keeping_memory": True}
     processes = {name: start(ours, images, labels, keep) for name, keep in references.items()}
     losses = {name: asked(process)[1] for name, process in processes.items()}
-    ours.net.train()
     began = time.perf_counter()
     loss = float(ours._step(images, labels)[0])
     compile_s = time.perf_counter() - began
@@ -154,12 +195,15 @@ def main() -> None:
     for process in processes.values():
         process.send(False)
     seconds = {name: median(measured) for name, measured in times.items()}
+    peaks = {"reference": peak_mb(plain_step), "ours": peak_mb(our_step)}
     figures = {
         "reference_s": round(seconds["reference"], 3),
         "reference_keeping_memory_s": round(seconds["reference_keeping_memory"], 3),
         "ours_s": round(seconds["ours"], 3),
         "ratio": round(seconds["reference"] / seconds["ours"], 2),
         "ratio_keeping_memory": round(seconds["reference_keeping_memory"] / seconds["ours"], 2),
+        "peak_mb": peaks,
+        "evaluated_images_per_s": images_per_s(ours),
         "device": torch.cuda.get_device_name() if DEVICE.type == "cuda" else "cpu",
         "precision": RECIPE.precision,
         "threads": torch.get_num_threads(),

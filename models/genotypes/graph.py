@@ -97,6 +97,8 @@ class Cells(NamedTuple):
             operations into the node.
         absent: `[node, node, batch]` of the whole graph, source first: 1 - A - I.
         present: A in the same form.
+        predecessors: int64 `[cell, edge, batch]`, those chosen for every node, where all graphs are of
+            discrete genotypes that choose as many for each.
     """
 
     adjacency: Tensor
@@ -105,10 +107,17 @@ class Cells(NamedTuple):
     operations: Tensor
     absent: Tensor
     present: Tensor
+    predecessors: Tensor | None = None
 
 
-def cells(graph: Graph, space: SearchSpace) -> Cells:
-    """Turns a batch of graphs into the form that the layers of the VGAE take."""
+def cells(graph: Graph, space: SearchSpace, discrete: bool = False) -> Cells:
+    """Turns a batch of graphs into the form that the layers of the VGAE take.
+
+    Args:
+        graph: the batch.
+        space: its search space.
+        discrete: whether it is known that all graphs are of discrete genotypes.
+    """
     size = space.nodes_per_cell
     by_cell = [
         (graph.adjacency[:, block, block], graph.operations[:, block, block]) for block in space.blocks
@@ -120,6 +129,10 @@ def cells(graph: Graph, space: SearchSpace) -> Cells:
     mean = (adjacency * operations).sum(3, keepdim=True) / degree.clamp(min=1.0)
     scale = (degree + 1).rsqrt()
     present = graph.adjacency.permute(1, 2, 0)
+    predecessors = None
+    if discrete and space.predecessors != "all":
+        chosen = adjacency[:, space.choosers, space.candidates]
+        predecessors = chosen.topk(space.predecessors, dim=2).indices.flatten(1, 2)
     return Cells(
         adjacency.contiguous(),
         looped.contiguous(),
@@ -127,6 +140,7 @@ def cells(graph: Graph, space: SearchSpace) -> Cells:
         (operations + loops * mean).contiguous(),
         (1 - present - torch.eye(space.nodes, device=present.device)[:, :, None]).contiguous(),
         present.contiguous(),
+        predecessors,
     )
 
 

@@ -112,6 +112,11 @@ class LatentFit:
         self.vector = torch.cat([value.detach().flatten() for value in self.trained.parameters()])
         self.exp_avg, self.exp_avg_sq = torch.zeros_like(self.vector), torch.zeros_like(self.vector)
         self.members = to_tensor(graph, space)
+        discrete = from_tensor(self.members, space)
+        self.discrete = torch.equal(discrete.adjacency, graph.adjacency.cpu()) and torch.equal(
+            discrete.operations, graph.operations.cpu()
+        )
+        """Whether all members are discrete genotypes."""
         self.held_out = random_tensor(HELD_OUT, space, torch.Generator().manual_seed(HELD_OUT_SEED))
         self.batched = self._draws_batches()
         self.note: str | None = None
@@ -130,7 +135,7 @@ class LatentFit:
     @cached_property
     def cells(self) -> Cells:
         """The members, where every step takes all of them."""
-        return cells(self.graph, self.space)
+        return cells(self.graph, self.space, self.discrete)
 
     @property
     def epochs(self) -> int:
@@ -305,7 +310,7 @@ class LatentFit:
         graph = self.graph if len(rows) == len(self.graph) else self.graph.select(rows)
         if len(drawn):
             graph = graph.join(from_tensor(drawn, self.space).to(self.device))
-        return cells(graph, self.space)
+        return cells(graph, self.space, self.discrete)
 
     def _keep(self, vector: Tensor) -> None:
         self.vector = vector

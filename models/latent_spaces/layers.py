@@ -3,6 +3,8 @@
 The graph layers equal PyG's `GATConv` and `GCNConv` on the same graphs, and have their names for weights.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,6 +19,37 @@ class ColumnLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         out = (self.weight @ x.flatten(1)).view(-1, *x.shape[1:])
         return out if self.bias is None else out + self.bias.view(-1, *[1] * (x.dim() - 1))
+
+
+class Placed(NamedTuple):
+    """Latents of nodes, and where the nodes are.
+
+    Args:
+        z: `[latent dimension, cell, node, batch]`.
+        position: `[features, cell, node]`, the same in all graphs, or none.
+    """
+
+    z: Tensor
+    position: Tensor | None
+
+    def nodes(self, chosen: slice) -> "Placed":
+        """Those of some nodes of each cell."""
+        return Placed(self.z[:, :, chosen], None if self.position is None else self.position[:, :, chosen])
+
+
+class PlacedLinear(nn.Linear):
+    """A linear layer on latents with their positions behind them, `Placed` to `[outputs, cell, node, batch]`.
+
+    Positions are the same in all graphs, so their share is computed once.
+    """
+
+    def forward(self, x: Placed) -> Tensor:  # type: ignore[override]
+        z, position = x
+        out = (self.weight[:, : len(z)] @ z.flatten(1)).view(-1, *z.shape[1:])
+        if position is not None:
+            shared = (self.weight[:, len(z) :] @ position.flatten(1)).view(-1, *position.shape[1:], 1)
+            return out + (shared if self.bias is None else shared + self.bias[:, None, None, None])
+        return out if self.bias is None else out + self.bias[:, None, None, None]
 
 
 class OneHotEmbedding(nn.Embedding):
@@ -109,13 +142,17 @@ class IncomingEdges(nn.Module):
         slots = (target // size * size + target % size) * size + source % size
         self.register_buffer("slots", slots, persistent=False)  # in [cell, target, source]
         self.shape = (len(space.cells), size, size)
+        self.targets, self.sources = space.targets, space.sources
         self.vectors = nn.Parameter(0.5 * torch.randn(len(slots), len(space.operations), outputs))
 
     def forward(self, cells: Cells) -> Tensor:
         """The sums, `[outputs, cell, node, batch]`."""
         vectors = self.vectors.new_zeros(cells.adjacency[..., 0].numel(), *self.vectors.shape[1:])
         vectors = vectors.index_copy(0, self.slots, self.vectors).unflatten(0, self.shape)
-        return torch.einsum("octsb,ctsof->fctb", cells.adjacency * cells.operations, vectors)
+        carrying = (slice(None), self.targets, self.sources)  # no other pair of nodes has an edge
+        edges = cells.adjacency[carrying] * cells.operations[:, *carrying]
+        sums = torch.einsum("octsb,ctsof->fctb", edges, vectors[carrying])
+        return F.pad(sums, (0, 0, self.targets.start, 0))
 
 
 class EdgeClassifier(nn.Module):
@@ -132,18 +169,14 @@ class EdgeClassifier(nn.Module):
     def __init__(self, inputs: int, hidden: int, operations: int) -> None:
         super().__init__()
         bound = (2 * inputs) ** -0.5  # as `nn.Linear` on the features of both ends would draw them
-        self.ends = ColumnLinear(inputs, 2 * hidden, bias=False)
+        self.ends = PlacedLinear(inputs, 2 * hidden, bias=False)
         nn.init.uniform_(self.ends.weight, -bound, bound)
         self.bias = nn.Parameter(torch.empty(hidden).uniform_(-bound, bound))
         self.score = ColumnLinear(hidden, operations)
 
-    def project(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Every node's share in the first layer, as source and as target of an edge, each `[hidden, …]`.
-
-        Args:
-            z: `[inputs, cell, node, batch]`.
-        """
-        source, target = self.ends(z).chunk(2)
+    def project(self, x: Placed) -> tuple[Tensor, Tensor]:
+        """Every node's share in the first layer, as source and as target of an edge, each `[hidden, …]`."""
+        source, target = self.ends(x).chunk(2)
         return source, target + self.bias[:, None, None, None]
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:

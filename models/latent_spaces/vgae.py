@@ -28,6 +28,8 @@ from models.latent_spaces.layers import (
     EdgeClassifier,
     IncomingEdges,
     OneHotEmbedding,
+    Placed,
+    PlacedLinear,
     contract,
 )
 
@@ -165,63 +167,48 @@ class Decoder(nn.Module):
             inputs += recipe.embedding
         if recipe.directed:
             self.source, self.target = (
-                nn.Sequential(ColumnLinear(inputs, hidden), nn.ReLU(), ColumnLinear(hidden, hidden))
+                nn.Sequential(PlacedLinear(inputs, hidden), nn.ReLU(), ColumnLinear(hidden, hidden))
                 for _ in range(2)
             )
         self.classifier = EdgeClassifier(inputs, hidden, len(space.operations))
 
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of edges and of operations, `[operation, cell, target, source, batch]`.
+    def placed(self, z: Tensor) -> Placed:
+        """Latents, `[latent dimension, cell, node, batch]`, and the positions that the recipe may have."""
+        return Placed(z, self.position.T.unflatten(1, z.shape[1:3]) if self.recipe.positions else None)
 
-        Those of edges are `edges`, or where edges are exclusive the `predecessors` alone.
-
-        Args:
-            z: `[latent dimension, cell, node, batch]`.
-        """
-        z = self.placed(z)
-        edges = self.predecessors(z) if self.recipe.exclusive else self.edges(z)
-        return edges, self.operations(z)
-
-    def placed(self, z: Tensor) -> Tensor:
-        """Latents with the positions of their nodes, where the recipe has them."""
-        if not self.recipe.positions:
-            return z
-        position = self.position.T.unflatten(1, z.shape[1:3])[..., None]
-        return torch.cat([z, position.expand(-1, *z.shape[1:])])
-
-    def edges(self, z: Tensor) -> Tensor:
+    def edges(self, x: Placed) -> Tensor:
         """Logits of edges between all nodes of the graph, `[node, node, batch]`, the source first."""
-        source, target = self._maps(z)
+        source, target = (self.source(x), self.target(x)) if self.recipe.directed else (x.z, x.z)
         return contract("fib,fjb->ijb", source.flatten(1, 2), target.flatten(1, 2))
 
-    def predecessors(self, z: Tensor) -> Tensor:
+    def predecessors(self, x: Placed) -> Tensor:
         """Logits of edges into the choosers of a cell, `[cell, target, source, batch]`."""
-        source, target = self._maps(z)
-        space = self.space
-        return contract("fcsb,fctb->ctsb", source[:, :, space.candidates], target[:, :, space.choosers])
+        sources, targets = x.nodes(self.space.candidates), x.nodes(self.space.choosers)
+        directed = self.recipe.directed
+        source, target = (self.source(sources), self.target(targets)) if directed else (sources.z, targets.z)
+        return contract("fcsb,fctb->ctsb", source, target)
 
-    def operations(self, z: Tensor) -> Tensor:
+    def operations(self, x: Placed) -> Tensor:
         """Logits of operations on every pair, `[operation, cell, target, source, batch]`."""
-        source, target = self.classifier.project(z)
+        source, target = self.classifier.project(x)
         return self.classifier(source[:, :, None, self.space.sources], target[:, :, self.space.targets, None])
 
-    def operations_from(self, z: Tensor, predecessors: Tensor) -> Tensor:
+    def operations_from(self, x: Placed, predecessors: Tensor) -> Tensor:
         """Logits of operations on the edges from chosen predecessors alone.
 
         Args:
-            z: `[features, cell, node, batch]`.
+            x: latents of nodes.
             predecessors: int64 `[cell, edge, batch]`.
 
         Returns:
             `[operation, cell, edge, batch]`.
         """
-        source, target = self.classifier.project(z)
+        source, target = self.classifier.project(x)
         source = source.gather(2, predecessors.expand(len(source), -1, -1, -1))
-        return self.classifier(source, target[:, :, self.into])
-
-    def _maps(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Every node as the source and as the target of an edge."""
-        return (self.source(z), self.target(z)) if self.recipe.directed else (z, z)
+        if self.space.predecessors == "all":
+            return self.classifier(source, target[:, :, self.into])
+        into = target[:, :, self.space.choosers, None]
+        return self.classifier(source.unflatten(2, (-1, self.space.predecessors)), into).flatten(2, 3)
 
 
 @dataclass(frozen=True)
@@ -325,24 +312,18 @@ class VGAE(nn.Module):
 
     def losses(self, batch: Cells, mu: Tensor, logstd: Tensor, noise: Tensor) -> Losses:
         """The loss on a batch that is encoded already, each half `[latent dimension, cell, node, batch]`."""
-        edges, scores = self.decoder(mu + self._by_cell(noise) * logstd.exp())
-        recipe, space = self.recipe, self.space
-        weights = batch.adjacency[:, space.targets, space.sources]
-        wanted = batch.operations[:, :, space.targets, space.sources]
-        if space.none:  # an edge that is not there has an operation to tell as well: `none`
-            weights = wanted.sum(0)
+        recipe, placed = self.recipe, self.decoder.placed(mu + self._by_cell(noise) * logstd.exp())
         if recipe.exclusive:
-            positive, negative = self._exclusive(edges, batch.adjacency), edges.new_zeros(())
-            scores = scores.masked_fill(self.none[:, None, None, None, None], -1e4)
-            if space.output == "apart":  # the edges into it are given
-                weights = weights * F.pad(self.legal, (0, 0, 0, 1, 0, 1))
+            scores = self.decoder.predecessors(placed)
+            positive, negative = self._exclusive(scores, batch.adjacency), scores.new_zeros(())
         else:
+            edges = self.decoder.edges(placed)
             missed = F.softplus(-edges)  # -log sigmoid(x); and -log sigmoid(-x) = x + softplus(-x)
             positive = (batch.present * missed).sum() / batch.present.sum()
             negative = (batch.absent * (edges + missed)).sum() / batch.absent.sum()
-        crossed = -(wanted * F.log_softmax(scores, dim=0)).sum(0)
-        edge = (weights * crossed).sum() / weights.sum()
-        kl = -0.5 * (1 + 2 * logstd - mu**2 - (2 * logstd).exp()).sum(0).mean() / space.nodes
+        chosen = recipe.exclusive and batch.predecessors is not None
+        edge = self._chosen_operations(placed, batch) if chosen else self._operations(placed, batch)
+        kl = -0.5 * (1 + 2 * logstd - mu**2 - (2 * logstd).exp()).sum(0).mean() / self.space.nodes
         total = (
             recipe.positive_weight * positive
             + recipe.negative_weight * negative
@@ -350,6 +331,31 @@ class VGAE(nn.Module):
             + recipe.kl_weight * kl
         )
         return Losses(total, positive, negative, edge, kl)
+
+    def _operations(self, placed: Placed, batch: Cells) -> Tensor:
+        """Cross-entropy of the operations on all pairs, a mean by the weights of the edges."""
+        space, scores = self.space, self.decoder.operations(placed)
+        weights = batch.adjacency[:, space.targets, space.sources]
+        wanted = batch.operations[:, :, space.targets, space.sources]
+        if space.none:  # an edge that is not there has an operation to tell as well: `none`
+            weights = wanted.sum(0)
+        if self.recipe.exclusive:
+            scores = scores.masked_fill(self.none[:, None, None, None, None], -1e4)
+            if space.output == "apart":  # the edges into it are given
+                weights = weights * F.pad(self.legal, (0, 0, 0, 1, 0, 1))
+        crossed = -(wanted * F.log_softmax(scores, dim=0)).sum(0)
+        return (weights * crossed).sum() / weights.sum()
+
+    def _chosen_operations(self, placed: Placed, batch: Cells) -> Tensor:
+        """The same where all edges are known and of one weight: then no other pair needs a score."""
+        space, predecessors = self.space, batch.predecessors
+        assert predecessors is not None
+        scores = self.decoder.operations_from(placed, predecessors)
+        wanted = batch.operations[:, :, space.choosers, space.candidates]
+        by_node = predecessors.unflatten(1, (wanted.shape[2], -1)).expand(len(wanted), -1, -1, -1, -1)
+        wanted = wanted.gather(3, by_node).flatten(2, 3)
+        scores = scores.masked_fill(self.none[:, None, None, None], -1e4)
+        return -(wanted * F.log_softmax(scores, dim=0)).sum(0).mean()
 
     def _by_cell(self, z: Tensor) -> Tensor:
         """`[batch, nodes, latent dimension]` to `[latent dimension, cell, node, batch]`."""

@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from bench.servers import free_port
+from tests.conftest import LONG
 from tests.serving import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +55,13 @@ def test_every_block_says_what_it_is(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if "```python" in page.read_text()], ids=lambda p: p.name
+    "page",
+    [
+        # the start of the documents goes the way of the README
+        pytest.param(page, id=page.name, marks=[LONG] if page.name == "index.md" else [])
+        for page in PAGES
+        if "```python" in page.read_text()
+    ],
 )
 def test_the_python_of_the_documents_runs(
     page: Path, url: str, tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch

@@ -119,6 +119,7 @@ def alphas(service: Service, job_id: str) -> Any:
     return service.get(search_path)["result"]["epochs"][-1]["alphas"]
 
 
+@PRODUCTION
 def test_a_killed_worker_loses_nothing_and_the_search_ends_as_if_never_stopped(
     service: Service, digits: str, start_worker: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
@@ -137,6 +138,7 @@ def test_a_killed_worker_loses_nothing_and_the_search_ends_as_if_never_stopped(
     assert alphas(service, undisturbed) == alphas(service, job_id)
 
 
+@PRODUCTION
 def test_a_broker_that_forgets_everything_loses_no_job(
     service: Service, settings: Settings, digits: str, start_worker: Callable[[], subprocess.Popen[bytes]]
 ) -> None:

@@ -53,6 +53,23 @@ def test_every_preset_trains_and_decodes(preset: str) -> None:
     assert repaired.any() == (not PRESETS[preset].exclusive)
 
 
+def test_the_operations_of_chosen_edges_alone_give_the_loss_of_all_pairs() -> None:
+    torch.manual_seed(0)
+    net, graphs = VGAE(DARTS, PRESETS["default"]), batch(6)
+    noise, found = torch.randn(6, 14, net.recipe.latent_dimension), []
+    for discrete in (False, True):
+        cells = graph.cells(graphs, DARTS, discrete)
+        assert (cells.predecessors is not None) is discrete
+        net.zero_grad()
+        losses = net(cells, noise)
+        losses.total.backward()
+        found.append((losses, [parameter.grad.clone() for parameter in net.parameters()]))
+    (dense, gradients), (chosen, others) = found
+    torch.testing.assert_close(chosen.edge, dense.edge)
+    torch.testing.assert_close(chosen.total, dense.total)
+    torch.testing.assert_close(others, gradients, rtol=1e-4, atol=1e-6)
+
+
 def test_the_exclusive_loss_is_the_likelihood_of_the_predecessor_sets() -> None:
     net, graphs = VGAE(DARTS, PRESETS["default"]), batch(1)
     adjacency, scores = graph.cells(graphs, DARTS).adjacency, torch.randn(2, 4, 5, 1)
