@@ -1,7 +1,7 @@
 """Genotypes as graphs: what the VGAE encodes and decodes."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,11 +47,6 @@ class Graph:
     def select(self, rows: Tensor) -> "Graph":
         """Selects graphs of the batch by their numbers."""
         return Graph(self.kinds, self.adjacency[rows], self.operations[rows])
-
-    def join(self, other: "Graph") -> "Graph":
-        """Joins two batches of graphs of one search space."""
-        adjacency = torch.cat([self.adjacency, other.adjacency])
-        return Graph(self.kinds, adjacency, torch.cat([self.operations, other.operations]))
 
     def to_pyg(self, position: int) -> "Data":
         """One graph of the batch for PyG: `x` (kinds), `edge_index`, `edge_attr` (operations)."""
@@ -108,6 +103,14 @@ class Cells(NamedTuple):
     absent: Tensor
     present: Tensor
     predecessors: Tensor | None = None
+
+    def join(self, other: "Cells") -> "Cells":
+        """Both batches as one."""
+
+        def joined(first: Tensor | None, second: Tensor | None) -> Any:
+            return None if first is None or second is None else torch.cat([first, second], dim=-1)
+
+        return Cells(*map(joined, self, other))
 
 
 def cells(graph: Graph, space: SearchSpace, discrete: bool = False) -> Cells:

@@ -134,7 +134,7 @@ class LatentFit:
 
     @cached_property
     def cells(self) -> Cells:
-        """The members, where every step takes all of them."""
+        """The members, where a step takes all of them."""
         return cells(self.graph, self.space, self.discrete)
 
     @property
@@ -307,10 +307,11 @@ class LatentFit:
 
     def _joined(self, rows: Tensor, drawn: Tensor) -> Cells:
         """Members by their numbers and random genotypes as one batch."""
-        graph = self.graph if len(rows) == len(self.graph) else self.graph.select(rows)
-        if len(drawn):
-            graph = graph.join(from_tensor(drawn, self.space).to(self.device))
-        return cells(graph, self.space, self.discrete)
+        whole = len(rows) == len(self.graph)
+        members = self.cells if whole else cells(self.graph.select(rows), self.space, self.discrete)
+        if not len(drawn):
+            return members
+        return members.join(cells(from_tensor(drawn, self.space).to(self.device), self.space, self.discrete))
 
     def _keep(self, vector: Tensor) -> None:
         self.vector = vector

@@ -44,12 +44,18 @@ class PlacedLinear(nn.Linear):
     """
 
     def forward(self, x: Placed) -> Tensor:  # type: ignore[override]
-        z, position = x
-        out = (self.weight[:, : len(z)] @ z.flatten(1)).view(-1, *z.shape[1:])
-        if position is not None:
-            shared = (self.weight[:, len(z) :] @ position.flatten(1)).view(-1, *position.shape[1:], 1)
-            return out + (shared if self.bias is None else shared + self.bias[:, None, None, None])
-        return out if self.bias is None else out + self.bias[:, None, None, None]
+        return placed_linear(x, self.weight, self.bias)
+
+
+def placed_linear(x: Placed, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """What `PlacedLinear` computes, of weights `[outputs, latent dimension + features]`."""
+    z, position = x
+    out = (weight[:, : len(z)] @ z.flatten(1)).view(-1, *z.shape[1:])
+    shared = None if bias is None else bias[:, None, None, None]
+    if position is not None:
+        placed = (weight[:, len(z) :] @ position.flatten(1)).view(-1, *position.shape[1:], 1)
+        shared = placed if shared is None else placed + shared
+    return out if shared is None else out + shared
 
 
 class OneHotEmbedding(nn.Embedding):
@@ -169,15 +175,15 @@ class EdgeClassifier(nn.Module):
     def __init__(self, inputs: int, hidden: int, operations: int) -> None:
         super().__init__()
         bound = (2 * inputs) ** -0.5  # as `nn.Linear` on the features of both ends would draw them
-        self.ends = PlacedLinear(inputs, 2 * hidden, bias=False)
+        self.ends = nn.Linear(inputs, 2 * hidden, bias=False)
         nn.init.uniform_(self.ends.weight, -bound, bound)
         self.bias = nn.Parameter(torch.empty(hidden).uniform_(-bound, bound))
         self.score = ColumnLinear(hidden, operations)
 
-    def project(self, x: Placed) -> tuple[Tensor, Tensor]:
-        """Every node's share in the first layer, as source and as target of an edge, each `[hidden, …]`."""
-        source, target = self.ends(x).chunk(2)
-        return source, target + self.bias[:, None, None, None]
+    def project(self, sources: Placed, targets: Placed) -> tuple[Tensor, Tensor]:
+        """The shares of nodes in the first layer, as sources and as targets of edges, each `[hidden, …]`."""
+        of_source, of_target = self.ends.weight.chunk(2)
+        return placed_linear(sources, of_source), placed_linear(targets, of_target, self.bias)
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         """Logits `[operations, …]` of edges, from what `project` gives for both their ends, broadcast."""

@@ -160,7 +160,7 @@ class Decoder(nn.Module):
     def __init__(self, space: SearchSpace, recipe: LatentRecipe) -> None:
         super().__init__()
         self.space, self.recipe = space, recipe
-        self.register_buffer("into", torch.tensor(space.kept), persistent=False)
+        self.register_buffer("into", torch.tensor(space.kept) - space.choosers.start, persistent=False)
         inputs, hidden = recipe.latent_dimension, recipe.hidden
         if recipe.positions:
             self.position = nn.Parameter(torch.randn(space.nodes, recipe.embedding))
@@ -190,8 +190,9 @@ class Decoder(nn.Module):
 
     def operations(self, x: Placed) -> Tensor:
         """Logits of operations on every pair, `[operation, cell, target, source, batch]`."""
-        source, target = self.classifier.project(x)
-        return self.classifier(source[:, :, None, self.space.sources], target[:, :, self.space.targets, None])
+        sources, targets = x.nodes(self.space.sources), x.nodes(self.space.targets)
+        source, target = self.classifier.project(sources, targets)
+        return self.classifier(source[:, :, None], target[:, :, :, None])
 
     def operations_from(self, x: Placed, predecessors: Tensor) -> Tensor:
         """Logits of operations on the edges from chosen predecessors alone.
@@ -203,12 +204,13 @@ class Decoder(nn.Module):
         Returns:
             `[operation, cell, edge, batch]`.
         """
-        source, target = self.classifier.project(x)
+        sources, targets = x.nodes(self.space.candidates), x.nodes(self.space.choosers)
+        source, target = self.classifier.project(sources, targets)
         source = source.gather(2, predecessors.expand(len(source), -1, -1, -1))
         if self.space.predecessors == "all":
             return self.classifier(source, target[:, :, self.into])
-        into = target[:, :, self.space.choosers, None]
-        return self.classifier(source.unflatten(2, (-1, self.space.predecessors)), into).flatten(2, 3)
+        by_node = source.unflatten(2, (-1, self.space.predecessors))
+        return self.classifier(by_node, target[:, :, :, None]).flatten(2, 3)
 
 
 @dataclass(frozen=True)
