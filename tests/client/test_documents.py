@@ -32,12 +32,14 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 
 def of(*languages: str) -> list[object]:
-    found = [
-        pytest.param(page, code, id=f"{page.name}-{number}")
-        for page in PAGES
-        for number, (language, code) in enumerate(blocks(page))
-        if language in languages
-    ]
+    """The blocks of some languages; of several pages with the same block, the first runs it each time."""
+    found, seen = [], set()
+    for page in PAGES:
+        for number, (language, code) in enumerate(blocks(page)):
+            if language in languages:
+                marks = [LONG] if code in seen else []
+                found.append(pytest.param(page, code, id=f"{page.name}-{number}", marks=marks))
+                seen.add(code)
     assert found
     return found
 

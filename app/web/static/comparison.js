@@ -34,7 +34,12 @@ function chartOf(element, table, trainings, chance) {
   });
   const line = { type: "line", xref: "paper", x0: 0, x1: 1, y0: chance, y1: chance, line: { dash: "dot", color: "#8a8a8a" } };
   const note = { xref: "paper", x: 1, xanchor: "right", y: chance, yanchor: "bottom", showarrow: false, text: `chance ${figure(chance, 1)} %` };
-  return draw(element, traces, { title: { text: `n = ${done.length} trainings, test accuracy of the best epoch`, font: { size: 13 } }, showlegend: false, shapes: [line], annotations: [note], yaxis: { title: { text: "Test accuracy (%)" } } }, "comparison");
+  // far below, its line would press the differences between arms flat: then words tell of it
+  const accuracies = done.map((training) => training.evaluation.test_accuracy);
+  const spread = Math.max(1, Math.max(...accuracies) - Math.min(...accuracies));
+  const isFar = Math.min(...accuracies) - chance > 3 * spread;
+  if (isFar) Object.assign(note, { yref: "paper", y: 0, text: `${note.text}, far below` });
+  return draw(element, traces, { title: { text: `n = ${done.length} trainings, test accuracy of the best epoch`, font: { size: 13 } }, showlegend: false, shapes: isFar ? [] : [line], annotations: [note], yaxis: { title: { text: "Test accuracy (%)" } } }, "comparison");
 }
 
 function eachOf(trainings) {

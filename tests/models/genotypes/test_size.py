@@ -58,7 +58,7 @@ def test_counts_equal_the_built_networks(
     size: int,
     stem: StemChoice,
 ) -> None:
-    batch = random_tensor(8, space, torch.Generator().manual_seed(0))
+    batch = random_tensor(4, space, torch.Generator().manual_seed(0))
     shape = NetworkShape(channels, cells, image_channels, size, classes, stem)
     with torch.device("meta"):
         built = [shape.network(g) for g in from_tensor(batch, space)]
