@@ -23,8 +23,8 @@ FIRST_KEY = "create_key"
 SECRETS = {"key": "nas_…", "secret": "whsec_…"}
 """Fields that are shown once, and what stands in their place."""
 
-UNSHOWN = ("/metrics", "/stream", "svg", "png", ".pt", ".py", "picture", "confusion")
-"""Parts of paths that answer with files and streams."""
+UNSHOWN = ("/metrics", "svg", "png", ".pt", ".py", "picture", "confusion")
+"""Parts of paths that answer with files and figures."""
 
 ITEMS, TEXT = 2, 200
 """The most of a list and of a text that is shown."""
@@ -89,7 +89,7 @@ def sent(client: Any, document: Any, known: dict[str, str]) -> Iterator[tuple[st
         name = operation["operationId"]
         answer = client.request(method, path.format(**known), json=example(document, operation))
         if answer.is_success:
-            known |= {**named(name, answer.json()), **known}
+            known |= named(name, answer.json()) | known
         yield name, answer
 
 
@@ -98,10 +98,10 @@ def read(client: Any, document: dict[str, Any], known: dict[str, str]) -> Iterat
     found = [each for each in operations(document) if "requestBody" not in each[2] and each[0] != "DELETE"]
     for method, path, operation in sorted(found, key=lambda each: (each[0] != "GET", each[1].count("{"))):
         wanted = {part["name"] for part in operation.get("parameters", []) if part.get("in") == "path"}
-        if wanted <= set(known) and not any(part in path for part in UNSHOWN):
+        if wanted <= known.keys() and not any(part in path for part in UNSHOWN):
             name, answer = operation["operationId"], client.request(method, path.format(**known))
             if answer.is_success and "json" in answer.headers["content-type"]:
-                known |= {**named(name, answer.json()), **known}
+                known |= named(name, answer.json()) | known
                 yield name, answer
 
 

@@ -68,10 +68,8 @@ def fuzz(address: str, folder: Path, seed: int, examples: int) -> dict[str, Any]
     """The report of Schemathesis on a running service."""
     command = [SCHEMATHESIS, "--config-file", str(CONFIG), "run", f"{address}/openapi.json"]
     command += ["--checks", "all", "--continue-on-failure", "--max-examples", str(examples)]
-    command += [
-        "--max-response-time",
-        "600",
-    ]  # requests of a minute are among them, and others wait for those
+    # requests of a minute are among them, and others wait for those
+    command += ["--max-response-time", "600"]
     command += ["--seed", str(seed), "--request-timeout", "600", "--workers", "2"]
     command += ["--report", "json", "--report-json-path", str(folder / "report.json")]
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "bench.fuzz_hooks", "PYTHONPATH": str(ROOT)}

@@ -36,6 +36,12 @@ class Placed(NamedTuple):
         """Those of some nodes of each cell."""
         return Placed(self.z[:, :, chosen], None if self.position is None else self.position[:, :, chosen])
 
+    def joined(self) -> Tensor:
+        """Latents with the positions behind them, `[latent dimension + features, cell, node, batch]`."""
+        if self.position is None:
+            return self.z
+        return torch.cat([self.z, self.position[..., None].expand(-1, *self.z.shape[1:])])
+
 
 class PlacedLinear(nn.Linear):
     """A linear layer on latents with their positions behind them, `Placed` to `[outputs, cell, node, batch]`.

@@ -178,14 +178,12 @@ class Decoder(nn.Module):
 
     def edges(self, x: Placed) -> Tensor:
         """Logits of edges between all nodes of the graph, `[node, node, batch]`, the source first."""
-        source, target = (self.source(x), self.target(x)) if self.recipe.directed else (x.z, x.z)
+        source, target = self._maps(x, x)
         return contract("fib,fjb->ijb", source.flatten(1, 2), target.flatten(1, 2))
 
     def predecessors(self, x: Placed) -> Tensor:
         """Logits of edges into the choosers of a cell, `[cell, target, source, batch]`."""
-        sources, targets = x.nodes(self.space.candidates), x.nodes(self.space.choosers)
-        directed = self.recipe.directed
-        source, target = (self.source(sources), self.target(targets)) if directed else (sources.z, targets.z)
+        source, target = self._maps(x.nodes(self.space.candidates), x.nodes(self.space.choosers))
         return contract("fcsb,fctb->ctsb", source, target)
 
     def operations(self, x: Placed) -> Tensor:
@@ -211,6 +209,12 @@ class Decoder(nn.Module):
             return self.classifier(source, target[:, :, self.into])
         by_node = source.unflatten(2, (-1, self.space.predecessors))
         return self.classifier(by_node, target[:, :, :, None]).flatten(2, 3)
+
+    def _maps(self, sources: Placed, targets: Placed) -> tuple[Tensor, Tensor]:
+        """Nodes as the sources and as the targets of edges."""
+        if self.recipe.directed:
+            return self.source(sources), self.target(targets)
+        return sources.joined(), targets.joined()
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from app.jobs.tables import JobKind
 from app.settings import Settings
 from tests.app.searches.test_endpoints import TINY
 from tests.app.test_outages import Proxy, proxied_postgres
+from tests.app.test_supervisor import until
 from tests.conftest import ONE_DATABASE, Service
 from worker import main
 from worker.main import Worker
@@ -46,10 +47,7 @@ def test_a_kind_that_there_is_not_is_refused(settings: Settings) -> None:
 
 def all_are_sent(sent: list[Any], count: int) -> None:
     """Waits for the thread that sends what was asked for, then forgets that."""
-    until = time.monotonic() + 300
-    while len(sent) < count and time.monotonic() < until:
-        time.sleep(0.01)
-    assert len(sent) == count
+    until(lambda: len(sent) == count)
     sent.clear()
 
 

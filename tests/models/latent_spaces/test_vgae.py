@@ -1,5 +1,7 @@
 """The VGAE's losses equal PyG's, and every preset trains and decodes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch_geometric import nn as pyg
@@ -51,6 +53,16 @@ def test_every_preset_trains_and_decodes(preset: str) -> None:
         genotypes, repaired = net.genotypes(z)
         assert torch.equal(graph.to_tensor(net.decode(z), DARTS), genotypes)
     assert repaired.any() == (not PRESETS[preset].exclusive)
+
+
+def test_positions_count_in_the_edges_of_undirected_nodes_too() -> None:
+    net, z = VGAE(DARTS, replace(PRESETS["default"], directed=False)), torch.randn(10, 2, 7, 3)
+    position = net.decoder.position.T.unflatten(1, (2, 7))[..., None].expand(-1, -1, -1, 3)
+    whole, placed = torch.cat([z, position]), net.decoder.placed(z)
+    nodes = whole.flatten(1, 2)
+    torch.testing.assert_close(net.decoder.edges(placed), torch.einsum("fib,fjb->ijb", nodes, nodes))
+    into = torch.einsum("fcsb,fctb->ctsb", whole[:, :, DARTS.candidates], whole[:, :, DARTS.choosers])
+    torch.testing.assert_close(net.decoder.predecessors(placed), into)
 
 
 def test_the_operations_of_chosen_edges_alone_give_the_loss_of_all_pairs() -> None:
