@@ -171,16 +171,19 @@ class Database:
         url: a SQLAlchemy URL. On SQLite, sessions that may write take the write lock when they
             begin, since one that reads first and writes later can fail without waiting.
         answer_seconds: time in which a server must have executed a statement; any time by default.
+
+    Attributes:
+        reading: the engine of sessions that only read.
+        writing: that of all others, with the same connections.
     """
 
     def __init__(self, url: str, answer_seconds: float | None = None) -> None:
         if url.startswith("sqlite"):
-            self.engine = _sqlite(url)
-            self._reading = self.engine.execution_options(reads_only=True)
+            self.reading = _sqlite(url)
+            self.writing = self.reading.execution_options(writes=True)
         else:
-            self.engine = _server(url, answer_seconds)
-            # each query sees what was committed before it, as it would in a transaction that only reads
-            self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+            self.reading = _server(url, answer_seconds)
+            self.writing = self.reading.execution_options(isolation_level="READ COMMITTED")
 
     @contextmanager
     def session(self, *, reads_only: bool = False) -> Iterator[Session]:
@@ -191,7 +194,7 @@ class Database:
     def begin(self, *, reads_only: bool = False) -> Session:
         """A session that the caller closes; it takes its connection at its first query."""
         return Session(
-            self._reading if reads_only else self.engine,
+            self.reading if reads_only else self.writing,
             expire_on_commit=False,
             info={owners.SEES: owners.caller()},
         )
@@ -199,7 +202,7 @@ class Database:
     def require_head(self) -> None:
         """Raises `SchemaError` if the schema is not at head, saying which command mends it."""
         head = ScriptDirectory.from_config(alembic_config()).get_current_head()
-        with self.engine.connect() as connection:
+        with self.reading.connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
         if current != head:
             raise SchemaError(
@@ -209,7 +212,7 @@ class Database:
 
     def close(self) -> None:
         """Closes every connection."""
-        self.engine.dispose()
+        self.reading.dispose()
 
 
 def alembic_config(url: str | None = None) -> Config:
@@ -258,7 +261,16 @@ class _Connection(psycopg.Connection[Any]):
 
 
 def _server(url: str, answer_seconds: float | None) -> Engine:
-    engine = create_engine(url, json_serializer=_json, json_deserializer=from_json, **POOL)
+    # a query sees what was committed before it, as in a transaction that only reads, without its round trips;
+    # and since this is how connections rest, a session that reads has nothing to set or to take back
+    engine = create_engine(
+        url,
+        json_serializer=_json,
+        json_deserializer=from_json,
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+        **POOL,
+    )
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, arguments: Any, options: dict[str, Any]) -> _Connection:
@@ -302,7 +314,7 @@ def _sqlite(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
-        reads_only = connection.get_execution_options().get("reads_only", False)
-        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Query
@@ -60,14 +61,23 @@ def paginate(
     for one in queries:
         if place is not None:
             one = one.where(_after(columns, place, descending))
-        one = one.add_columns(*columns).order_by(*(c.desc() if descending else c.asc() for c in columns))
-        found |= {tuple(row[-len(columns) :]): row for row in session.execute(one.limit(limit + 1)).all()}
+        rows = session.execute(_in_order(one, tuple(columns), descending, limit + 1)).all()
+        found |= {tuple(row[-len(columns) :]): row for row in rows}
     rows = list(found.values())
     if len(queries) > 1:
         rows = [found[key] for key in sorted(found, reverse=descending)][: limit + 1]
     following = _write(list(rows[limit - 1][-len(columns) :])) if len(rows) > limit else None
     kept = [tuple(row[: -len(columns)]) for row in rows[:limit]]
     return [row[0] if len(row) == 1 else row for row in kept], following
+
+
+@lru_cache
+def _in_order(
+    query: Select[*tuple[Any, ...]], columns: tuple[Any, ...], descending: bool, limit: int
+) -> Select[*tuple[Any, ...]]:
+    """The first rows of a query by its columns; of a query that is kept, a statement that is kept."""
+    order = [column.desc() if descending else column.asc() for column in columns]
+    return query.add_columns(*columns).order_by(*order).limit(limit)
 
 
 def _after(columns: list[Any], values: list[Any], descending: bool) -> ColumnElement[bool]:

@@ -102,7 +102,7 @@ def fill(store: Store, count: int) -> None:
             keep(session, genotypes, evaluations)
         print(f"{min(count, (seed + 1) * TOGETHER)} of {count}", file=sys.stderr, end="\r")
     print(file=sys.stderr)
-    with store.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with store.database.reading.connect() as connection:
         connection.exec_driver_sql("SET statement_timeout = 0")
         connection.exec_driver_sql("VACUUM ANALYZE")
 

@@ -11,7 +11,7 @@ def migrate() -> None:
     """Runs the migrations that were asked for, in one transaction."""
     url = context.config.attributes.get("url") or get_settings().database_url
     database = Database(url)
-    with database.engine.connect() as connection:
+    with database.writing.connect() as connection:
         if connection.dialect.name == "sqlite":
             # a table is altered by making it anew, which must not touch the rows that refer to it
             driver = connection.connection.driver_connection

@@ -26,6 +26,7 @@ from sqlalchemy.engine import make_url
 
 from app.artifacts import Artifacts
 from app.database import Database, alembic_config
+from app.datasets import neighbors
 from app.jobs import service as jobs
 from app.jobs.tables import Job, JobKind
 from app.main import create_app
@@ -292,6 +293,14 @@ class Service:
 def settings(tmp_path: Path, database_url: str, data_root: Path) -> Settings:
     """Settings of a service in the test's own folder, once on each database."""
     return Settings(home=tmp_path, database_url=database_url, data_root=data_root, heartbeat_seconds=0.05)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient() -> Iterator[None]:
+    """Distances are measured in the request however slow the machine is, but where a test says otherwise."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(neighbors, "AT_ONCE_SECONDS", 3600.0)
+        yield
 
 
 @pytest.fixture

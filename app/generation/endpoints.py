@@ -26,7 +26,7 @@ def generate_from_the_newest(
 
     The answer says which space it was.
     """
-    answer = service.generate_from_newest(database, search_space, body, settings, artifacts)
+    answer = service.generate(database, service.Newest(search_space), body, settings, artifacts)
     return Response(to_json(answer), media_type="application/json")
 
 

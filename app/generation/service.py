@@ -44,6 +44,13 @@ EXACT = 0.99
 
 
 @dataclass(frozen=True)
+class Newest:
+    """The newest trained latent space of a search space, else its ready one; a warning says which it was."""
+
+    search_space: str
+
+
+@dataclass(frozen=True)
 class Draft:
     """Generated architectures that are not stored yet.
 
@@ -56,31 +63,14 @@ class Draft:
     rows: list[dict[str, Any]]
 
 
-def generate_from_newest(
-    database: Database, search_space: str, request: GenerateIn, settings: Settings, artifacts: Artifacts
-) -> dict[str, Any]:
-    """New genotypes from the newest trained space of a search space, else from its ready space.
-
-    Returns:
-        as `generate`; a warning says which space was taken.
-
-    Raises:
-        InvalidRequest: no such search space, or as `generate`.
-    """
-    with database.session(reads_only=True) as session:
-        space, choice = latent_spaces.newest(session, search_space)
-    answer = generate(database, space, request, settings, artifacts)
-    return {**answer, "warnings": [choice, *answer["warnings"]]}
-
-
 def generate(
     database: Database,
-    space: str | LatentSpace,
+    space: str | Newest,
     request: GenerateIn,
     settings: Settings,
     artifacts: Artifacts,
 ) -> dict[str, Any]:
-    """New genotypes from a latent space, given by its id or as it was just read, stored with their source.
+    """New genotypes from a latent space, stored with their source.
 
     Returns:
         the fields of `GenerateOut`; plain values, as there can be thousands of items.
@@ -108,26 +98,29 @@ def store(session: Session, new: Draft) -> None:
 
 def draft(
     database: Database,
-    latent_space: str | LatentSpace,
+    latent_space: str | LatentSpace | Newest,
     request: GenerateIn,
     settings: Settings,
     artifacts: Artifacts,
 ) -> Draft:
-    """New genotypes from a latent space, not yet stored.
+    """New genotypes from a latent space, given by its id, as it was just read, or as the newest one.
 
     Raises:
         NotFound, Conflict, InvalidRequest: as `generate`.
     """
     _require_few(request, settings)
     with database.session(reads_only=True) as session:
+        choice = []
+        if isinstance(latent_space, Newest):
+            latent_space, sentence = latent_spaces.newest(session, latent_space.search_space)
+            choice.append(sentence)
         space = open_space(session, latent_space, artifacts)
         asked = request.constraints
         shape = limits.network_shape(session, asked, space.space, request.for_dataset, "for_dataset")
         tables = limits.device_tables(session, asked, space.space, shape)
         timed = _timed(session, request.rank, space.space, shape)
-    constraints = limits.constraints(asked, shape, space.space, tables)
-    rough = tables.doubts(asked, space.space)
-    start, basis = _start(database, space, request, settings, artifacts)
+        constraints = limits.constraints(asked, shape, space.space, tables)
+        start, basis = _start(database, session, space, request, settings, artifacts)
     order = None
     if request.rank is not None:
         order = prediction.order(space.space, request.rank, shape, basis, settings, artifacts, timed)
@@ -137,7 +130,8 @@ def draft(
     generated = _generated(space, request, start, gamma, constraints, order)
     sources = _sources(generated, space.space, start.shown, gamma, request, order, constraints)
     rows = described(generated, space, Origin.GENERATED if start.shown.points else Origin.RANDOM, sources)
-    warnings = [*_inexact(space), *start.warnings, *rough, *(() if order is None else order.warnings)]
+    doubts = [*_inexact(space), *start.warnings, *tables.doubts(asked, space.space)]
+    warnings = [*choice, *doubts, *(() if order is None else order.warnings)]
     answer = GenerateOut(
         latent_space_id=space.row.id,
         start=start.shown,
@@ -180,22 +174,25 @@ def _require_few(request: GenerateIn, settings: Settings) -> None:
 
 
 def _start(
-    database: Database, space: OpenSpace, request: GenerateIn, settings: Settings, artifacts: Artifacts
+    database: Database,
+    session: Session,
+    space: OpenSpace,
+    request: GenerateIn,
+    settings: Settings,
+    artifacts: Artifacts,
 ) -> tuple[starts.Start, prediction.Basis]:
     """Where a request starts, and what it can be ranked by where it ranks."""
     around = None
-    if request.for_dataset is not None:  # measures distances, and holds no session while it does
-        with database.session(reads_only=True) as session:
-            points = ranking.datasets_with_points(session, space.space.name)
+    if request.for_dataset is not None:
+        points = ranking.datasets_with_points(session, space.space.name)
+        session.commit()  # so that it holds no connection while distances are measured
         found = neighbors(database, request.for_dataset, settings, artifacts, "for_dataset", points)
-    with database.session(reads_only=True) as session:
-        if request.for_dataset is not None:
-            noise = noise_distance(session, request.for_dataset, artifacts)
-            around = starts.Around(request.for_dataset, found, points, noise)
-        start = starts.find(session, space, request, around)
-        if request.rank is None:
-            return start, prediction.Basis()
-        return start, prediction.basis(session, space.space, request.rank, start.shown)
+        noise = noise_distance(session, request.for_dataset, artifacts)
+        around = starts.Around(request.for_dataset, found, points, noise)
+    start = starts.find(session, space, request, around)
+    if request.rank is None:
+        return start, prediction.Basis()
+    return start, prediction.basis(session, space.space, request.rank, start.shown)
 
 
 def _generated(

@@ -106,18 +106,23 @@ def _by_id() -> Select[*tuple[Any, ...]]:
 
 def as_clients_see(rows: Sequence[Any]) -> list[JobOut]:
     """Rows of jobs, with how long those that run will take."""
+    # what the database holds was valid when it was written: looking again takes most of a list's time
+    return [JobOut.model_construct(**job) for job in values(rows)]
+
+
+def values(rows: Sequence[Any]) -> list[dict[str, Any]]:
+    """The fields of `JobOut` for each row, which become JSON in less time than objects with the same."""
     moment = now()
     told = []
-    for *values, eta_at, due_at, queue_position in rows:
-        job = dict(zip(_NAMES, values, strict=True))
+    for *columns, eta_at, due_at, queue_position in rows:
+        job = dict(zip(_NAMES, columns, strict=True))
         job["warnings"] = job["warnings"] or []
         job["estimated_seconds"] = round((due_at - job["created_at"]).total_seconds(), 1)
         eta = None if eta_at is None else round(max(0.0, (eta_at - moment).total_seconds()), 1)
         job |= {"queue_position": queue_position, "eta_seconds": eta}
-        # what the database holds was valid when it was written: looking again takes most of a list's time
         error = job["error"]
         job["error"] = None if error is None else ProblemBody.model_validate(error)
-        told.append(JobOut.model_construct(**job))
+        told.append(job)
     return told
 
 

@@ -210,7 +210,9 @@ def _first_seen(genotypes: Tensor, known: Tensor, counts: Tensor, space: SearchS
     """Tells which of the genotypes that count repeat neither an earlier one nor a known one."""
     rows = counts.nonzero().flatten()
     keys = np.concatenate([pack(known, space), pack(genotypes[rows], space)])
-    _, firsts = np.unique(keys, axis=0, return_index=True)
+    order = np.lexsort(keys.T)  # equal ones stay in their order
+    ordered = keys[order]
+    firsts = order[np.concatenate([[True], (ordered[1:] != ordered[:-1]).any(1)])[: len(order)]]
     new = torch.zeros(len(genotypes), dtype=torch.bool)
     new[rows[firsts[firsts >= len(known)] - len(known)]] = True
     return new

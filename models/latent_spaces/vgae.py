@@ -389,7 +389,7 @@ class VGAE(nn.Module):
 @torch.no_grad()
 def encode(net: VGAE, graph: Graph) -> Tensor:
     """`mu` of every graph, `[batch, nodes, latent dimension]`."""
-    return net.eval().encode(graph)[0]
+    return net.encode(graph)[0]
 
 
 def spanning(net: VGAE, latents: Tensor) -> Tensor:
@@ -419,10 +419,10 @@ def decode(net: VGAE, z: Tensor) -> Tensor:
     return decode_and_repair(net, z)[0]
 
 
-@torch.no_grad()
 def decode_and_repair(net: VGAE, z: Tensor) -> tuple[Tensor, Tensor]:
     """The same, and boolean `[batch]`: which latents' scores, as they stood, were another graph."""
     device = net.legal.device
-    parts = [net.eval().genotypes(part.to(device)) for part in z.split(DECODED_TOGETHER)]
-    genotypes, repaired = zip(*parts, strict=True)
+    with torch.inference_mode():
+        parts = [net.genotypes(part.to(device)) for part in z.split(DECODED_TOGETHER)]
+    genotypes, repaired = zip(*parts, strict=True)  # joined outside, and so fit for gradients again
     return torch.cat(genotypes).cpu(), torch.cat(repaired).cpu()

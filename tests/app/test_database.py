@@ -15,16 +15,16 @@ from app.settings import Settings
 
 
 def test_the_migrations_build_exactly_the_tables_of_the_code(database: Database) -> None:
-    with database.engine.connect() as connection:
+    with database.reading.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
-    assert "jobs" in inspect(database.engine).get_table_names()
+    assert "jobs" in inspect(database.reading).get_table_names()
 
 
 def test_the_migrations_go_down_and_up_again(database_url: str, database: Database) -> None:
     config = alembic_config(database_url)
     command.downgrade(config, "base")
-    assert inspect(database.engine).get_table_names() == ["alembic_version"]
+    assert inspect(database.reading).get_table_names() == ["alembic_version"]
     command.upgrade(config, "head")
     database.require_head()
 
@@ -65,12 +65,12 @@ def test_a_migration_keeps_every_row(database_url: str, database: Database) -> N
         "evaluations": {"id": "ev_1", "genotype_id": "gen_1", "dataset_id": "ds_1", "kind": "trained",
                         "training_id": "tr_1", "test_accuracy": 1.0, "created_at": moment},
     }  # fmt: skip
-    with database.engine.begin() as connection:
+    with database.writing.begin() as connection:
         for table, row in rows.items():
             names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
             connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({values})"), row)
     command.upgrade(alembic_config(database_url), "head")
-    with database.engine.connect() as connection:
+    with database.reading.connect() as connection:
         for table in rows:
             assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() == 1, table
         # networks of before there were stems keep theirs

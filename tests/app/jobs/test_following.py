@@ -46,7 +46,7 @@ async def read(streams: Following, job_id: str, after: int) -> list[int]:
 def test_all_streams_have_all_events_and_share_one_look(database: Database, job_id: str) -> None:
     statements: list[str] = []
 
-    @event.listens_for(database.engine, "before_cursor_execute")
+    @event.listens_for(database.reading, "before_cursor_execute")
     def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         statements.append(statement)
 

@@ -104,7 +104,7 @@ def test_a_key_opens_what_it_is_for(service: Service) -> None:
 def test_the_text_of_a_key_is_kept_nowhere(service: Service) -> None:
     repeatable = {"Idempotency-Key": "once", **key(service, "admin")}
     new = service.client.post("/v1/keys", json={"name": "n"}, headers=repeatable).json()["key"]
-    with service.database.engine.connect() as connection:
+    with service.database.reading.connect() as connection:
         names = (
             connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars().all()
         )

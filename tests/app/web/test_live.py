@@ -43,7 +43,7 @@ def test_all_watchers_see_each_change_and_share_one_look(sqlite_url: str) -> Non
     looks: list[str] = []
     first = create(database)
 
-    @event.listens_for(database.engine, "before_cursor_execute")
+    @event.listens_for(database.reading, "before_cursor_execute")
     def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         looks.append(statement)
 
