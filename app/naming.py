@@ -96,23 +96,19 @@ class Labels(Body):
     tags: Tags = []
 
 
-class Relabel(Body):
-    """New labels; what is left out stays, and `null` takes it away."""
+class Share(Body):
+    """New labels, and whether it is shared; what is left out stays, and `null` takes it away."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"note": "the first try", "tags": ["tried"]}]})
 
     name: Name | None = None
     note: Note | None = None
     tags: Tags | None = None
-
-
-class Share(Relabel):
-    """New labels of what can be shared."""
-
     shared: Literal[True] | None = Field(
         None,
         description="Lets every key see it, for good, with what it consists of: a genotype's evaluations, a "
-        "space's members, a proposal's data set and architectures.",
+        "space's members, a proposal's data set and architectures, and an experiment's or campaign's "
+        "trainings, once it is over, with their data sets and architectures.",
     )
 
 
@@ -176,6 +172,13 @@ def relabel(session: Session, row: Any, request: BaseModel) -> None:
     if getattr(request, "shared", None):
         row.owner = None
     session.commit()
+
+
+def require_shared(session: Session, kind: type[Base], row_id: str | None) -> None:
+    """Raises `Conflict` for a row that only its owner sees; there may be none."""
+    row: Any = None if row_id is None else session.get_one(kind, row_id)
+    if row is not None and not row.shared:
+        raise Conflict(f"{row_id} of the {kind.__tablename__.replace('_', ' ')} is your own; share it first")
 
 
 def _require_free(session: Session, kind: type[Base], name: str | None) -> None:

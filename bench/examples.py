@@ -94,9 +94,14 @@ def sent(client: Any, document: Any, known: dict[str, str]) -> Iterator[tuple[st
 
 
 def read(client: Any, document: dict[str, Any], known: dict[str, str]) -> Iterator[tuple[str, Any]]:
-    """The answers to all that is asked without a body and changes nothing but jobs, by operation."""
-    found = [each for each in operations(document) if "requestBody" not in each[2] and each[0] != "DELETE"]
-    for method, path, operation in sorted(found, key=lambda each: (each[0] != "GET", each[1].count("{"))):
+    """The answers to all that is asked without a body and leaves something, by operation."""
+    order = ("GET", "POST", "DELETE")
+    found = [
+        each
+        for each in operations(document)
+        if "requestBody" not in each[2] and "204" not in each[2]["responses"]
+    ]
+    for method, path, operation in sorted(found, key=lambda each: (order.index(each[0]), each[1].count("{"))):
         wanted = {part["name"] for part in operation.get("parameters", []) if part.get("in") == "path"}
         if wanted <= known.keys() and not any(part in path for part in UNSHOWN):
             name, answer = operation["operationId"], client.request(method, path.format(**known))

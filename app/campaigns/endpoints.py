@@ -5,7 +5,6 @@ from typing import Literal
 from fastapi import APIRouter, Response
 from sqlalchemy.orm import Session
 
-from app import naming
 from app.campaigns import report, service
 from app.campaigns.schemas import CampaignIn, CampaignOut, CampaignTableOut
 from app.campaigns.tables import Campaign
@@ -15,7 +14,7 @@ from app.drawing import MEDIA_TYPES, RESPONSES, Form
 from app.jobs.schemas import JobOut
 from app.jobs.starter import StarterIn
 from app.jobs.tables import Job
-from app.naming import Relabel, TagFilter
+from app.naming import Share, TagFilter
 from app.pages import Cursor, Limit, Page, paginate
 from app.routes import Route
 
@@ -57,10 +56,9 @@ def get_campaign(session: Reading, campaign_id: str) -> CampaignOut:
 
 
 @router.patch("/{campaign_id}")
-def relabel_campaign(session: Writing, campaign_id: str, body: Relabel) -> CampaignOut:
-    """Changes name, note and tags."""
-    row, _ = service.get(session, campaign_id)
-    naming.relabel(session, row, body)
+def relabel_campaign(session: Writing, campaign_id: str, body: Share) -> CampaignOut:
+    """Changes name, note and tags, or shares it, once it is over, with its trainings."""
+    service.relabel(session, campaign_id, body)
     return _shown(session, *service.get(session, campaign_id))
 
 

@@ -4,7 +4,6 @@ from typing import Literal
 
 from fastapi import APIRouter, Response
 
-from app import naming
 from app.dependencies import ArtifactsIn, DatabaseIn, Reading, SettingsIn, Writing
 from app.drawing import MEDIA_TYPES, RESPONSES, Form
 from app.experiments import report, service
@@ -13,7 +12,7 @@ from app.experiments.tables import Experiment
 from app.jobs.schemas import JobOut
 from app.jobs.starter import StarterIn
 from app.jobs.tables import Job
-from app.naming import Relabel, TagFilter
+from app.naming import Share, TagFilter
 from app.pages import Cursor, Limit, Page, paginate
 from app.routes import Route
 
@@ -54,10 +53,9 @@ def get_experiment(session: Reading, experiment_id: str) -> ExperimentOut:
 
 
 @router.patch("/{experiment_id}")
-def relabel_experiment(session: Writing, experiment_id: str, body: Relabel) -> ExperimentOut:
-    """Changes name, note and tags."""
-    row, _ = service.get(session, experiment_id)
-    naming.relabel(session, row, body)
+def relabel_experiment(session: Writing, experiment_id: str, body: Share) -> ExperimentOut:
+    """Changes name, note and tags, or shares it, once it is over, with its trainings."""
+    service.relabel(session, experiment_id, body)
     return _shown(*service.get(session, experiment_id))
 
 

@@ -22,7 +22,7 @@ from app.jobs import lengths, workers
 from app.latent_spaces import service as latent_spaces
 from app.latent_spaces.tables import LatentSpace
 from app.overrides import choose
-from app.problems import Conflict, InvalidRequest, NotFound
+from app.problems import InvalidRequest, NotFound
 from app.proposals.schemas import ChosenStartOut, ProposalIn, ProposalOut, ProposedOut
 from app.proposals.tables import Proposal, ProposalItem
 from app.settings import Settings
@@ -161,9 +161,7 @@ def share(session: Session, row: Proposal) -> None:
     Raises:
         Conflict: its latent space is somebody's own.
     """
-    space = session.get_one(LatentSpace, row.latent_space_id)
-    if not space.shared:
-        raise Conflict(f"latent space {space.id} is your own; share it first")
+    naming.require_shared(session, LatentSpace, row.latent_space_id)
     datasets.get(session, row.dataset_id).owner = None
     genotypes.share(session, [genotype.id for genotype in architectures(session, row.id)])
 

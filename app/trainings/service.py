@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
-from sqlalchemy import Select, select
+from sqlalchemy import Select, or_, select, update
 from sqlalchemy.orm import Session
 from torch import Tensor
 
@@ -38,6 +38,25 @@ PREFIX = "tr"
 
 SHAPE = ("channels", "cells", "stem")
 """The fields of a recipe that a network in a genotype's source replaces."""
+
+
+def share(session: Session, job: Job) -> None:
+    """Lets every key see a job of many trainings, and them with their data sets and architectures.
+
+    Not yet committed.
+
+    Raises:
+        Conflict: it is not over; what it trains yet would be its owner's.
+    """
+    if not job.status.is_final:
+        raise Conflict(f"job {job.id} is {job.status.value}; share what it trains when it is over")
+    parts = select(Job.id).where(Job.parent_id == job.id)
+    trained = session.scalars(select(Training).where(Training.job_id.in_(parts))).all()
+    genotypes.share(session, [row.genotype_id for row in trained if row.genotype_id is not None])
+    used = Dataset.id.in_({row.dataset_id for row in trained})
+    of_it = or_(Job.id == job.id, Job.parent_id == job.id)
+    for table, rows in ((Dataset, used), (Training, Training.job_id.in_(parts)), (Job, of_it)):
+        session.execute(update(table).where(rows).values(owner=None))
 
 
 def start(session: Session, request: TrainingIn, settings: Settings) -> list[Job]:

@@ -172,10 +172,30 @@ def test_what_is_shared_comes_with_what_it_consists_of(
     assert anna.patch("/v1/proposals/one", {"shared": True})["shared"]
     assert ben.get("/v1/proposals/one")["dataset"] == "photos"
     assert ben.get("/v1/proposals")["items"][0]["items"][0]["genotype"]
-    body = {"datasets": ["digits"], "arms": [{"kind": "proposal", "proposal": "one"}], "recipe": "quick"}
-    job = anna.post("/v1/experiments", body)
-    path = job["links"]["experiment"]
-    assert anna.client.patch(path, json={"shared": True}, headers=anna.headers).status_code == 422
+
+
+@ONE_DATABASE
+def test_what_was_trained_side_by_side_is_shared_when_it_is_over(
+    service: Service, callers: tuple[Caller, Caller, Caller]
+) -> None:
+    anna, ben, _ = callers
+    waiting = anna.post("/v1/campaigns", {"dataset": "digits", "budget": {"trainings": 1}, "recipe": "quick"})
+    refused = anna.client.patch(waiting["links"]["campaign"], json={"shared": True}, headers=anna.headers)
+    assert refused.status_code == 409
+    assert "when it is over" in refused.json()["detail"]
+    anna.post(f"/v1/jobs/{waiting['id']}/cancel", {})
+    made = everything(anna, service)
+    for kind in ("experiments", "campaigns"):
+        path = f"/v1/{kind}/{made[kind]}"
+        assert anna.patch(path, {"shared": True, "note": "for all"})["note"] == "for all"
+        assert ben.get(path)["shared"]
+        assert ben.get(f"/v1/jobs/{ben.get(path)['job_id']}")["status"] == "succeeded"
+        table = ben.get(f"{path}/table", format="json")
+        assert table
+    trained = ben.get("/v1/trainings")["items"]
+    assert len(trained) == len(anna.get("/v1/trainings")["items"])
+    assert {row["genotype_id"] for row in trained} <= ben.ids("/v1/genotypes")
+    assert made["proposals"] not in ben.ids("/v1/proposals")
 
 
 @ONE_DATABASE

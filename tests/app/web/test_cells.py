@@ -45,3 +45,19 @@ def test_a_leaderboard_has_its_front_and_leaves_as_csv(page: Page, site: Served)
     assert sizes == sorted(sizes)
     rows.first.locator("td.n a").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("on cifar10")
+
+
+def test_chance_that_is_far_below_is_told_in_words_and_leaves_the_scale_to_the_arms(
+    page: Page, site: Served
+) -> None:
+    httpx.post(f"{site.url}/v1/datasets", json={"name": "digits"}, timeout=60).raise_for_status()
+    brief = {"epochs": 6, "channels": 4, "cells": 2}
+    arm = {"kind": "genotypes", "genotypes": ["DARTS-V2"]}
+    asked = {"datasets": ["digits"], "recipe": "quick", "overrides": brief, "arms": [arm]}
+    job = httpx.post(f"{site.url}/v1/experiments", json=asked, timeout=60).raise_for_status().json()
+    page.goto(f"{site.url}/experiments/{job['links']['experiment'].rsplit('/', 1)[1]}")
+    chart = page.locator(".js-plotly-plot")
+    expect(chart).to_contain_text("chance 10.0 %, far below")
+    assert chart.locator(".shapelayer path").count() == 0
+    low, _ = chart.evaluate("plot => plot.layout.yaxis.range")
+    assert low > 10
