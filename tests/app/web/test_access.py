@@ -123,9 +123,17 @@ def test_nothing_serious_is_in_anyones_way_and_nothing_is_cut_off(page: Page, si
     asked = {"datasets": ["digits"], "recipe": "quick", "overrides": TINY, "arms": [arm]}
     training = httpx.post(f"{site.url}/v1/trainings", json=body, timeout=60).json()["items"][0]["id"]
     experiment = httpx.post(f"{site.url}/v1/experiments", json=asked, timeout=60).json()
+    budget = {"dataset": "digits", "recipe": "quick", "overrides": TINY, "budget": {"trainings": 1}}
+    campaign = httpx.post(f"{site.url}/v1/campaigns", json=budget, timeout=60).json()
+    while httpx.get(f"{site.url}/v1/jobs/{training}?wait=30", timeout=60).json()["finished_at"] is None:
+        pass
+    listed = httpx.get(f"{site.url}/v1/trainings?genotype=DARTS-V1&expand=evaluation").json()["items"]
+    trained = listed[-1]
     more = (
         f"/jobs/{training}",
         f"/experiments/{experiment['links']['experiment'].rsplit('/', 1)[1]}",
+        f"/campaigns/{campaign['links']['campaign'].rsplit('/', 1)[1]}",
+        f"/evaluations/{trained['evaluation']['id']}",
         f"/genotypes/{genotype}",
         "/genotypes/DARTS-V1?beside=DARTS-V2",
         f"/datasets/{cifar}",
