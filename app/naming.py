@@ -46,6 +46,9 @@ SHORT = {
 }
 """Other names of such fields, for people, who have no ids at hand."""
 
+SOURCES = ("latent_spaces", "proposals")
+"""What things are made from that are not shared with them."""
+
 _ID = re.compile(r"[a-z]+_[0-9A-HJKMNP-TV-Z]{26}")
 
 TagFilter = Annotated[str | None, Query(description="With this tag.", max_length=50)]
@@ -174,11 +177,14 @@ def relabel(session: Session, row: Any, request: BaseModel) -> None:
     session.commit()
 
 
-def require_shared(session: Session, kind: type[Base], row_id: str | None) -> None:
-    """Raises `Conflict` for a row that only its owner sees; there may be none."""
-    row: Any = None if row_id is None else session.get_one(kind, row_id)
-    if row is not None and not row.shared:
-        raise Conflict(f"{row_id} of the {kind.__tablename__.replace('_', ' ')} is your own; share it first")
+def require_shared(session: Session, row: Base) -> None:
+    """Raises `Conflict` where only its owner sees the latent space or proposal that a row was made from."""
+    for key in row.__table__.foreign_keys:
+        table, source = key.column.table, getattr(row, key.parent.name)
+        if table.name not in SOURCES or source is None:
+            continue
+        if session.scalar(select(table.c.owner).where(table.c.id == source)) is not None:
+            raise Conflict(f"{source} of the {table.name.replace('_', ' ')} is your own; share it first")
 
 
 def _require_free(session: Session, kind: type[Base], name: str | None) -> None:

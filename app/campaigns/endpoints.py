@@ -17,6 +17,7 @@ from app.jobs.tables import Job
 from app.naming import Share, TagFilter
 from app.pages import Cursor, Limit, Page, paginate
 from app.routes import Route
+from app.trainings import service as trainings
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"], route_class=Route)
 
@@ -58,7 +59,7 @@ def get_campaign(session: Reading, campaign_id: str) -> CampaignOut:
 @router.patch("/{campaign_id}")
 def relabel_campaign(session: Writing, campaign_id: str, body: Share) -> CampaignOut:
     """Changes name, note and tags, or shares it, once it is over, with its trainings."""
-    service.relabel(session, campaign_id, body)
+    trainings.relabel(session, *service.get(session, campaign_id), body)
     return _shown(session, *service.get(session, campaign_id))
 
 

@@ -24,12 +24,9 @@ from app.jobs import service as jobs
 from app.jobs.tables import Job, JobKind
 from app.latent_spaces import service as latent_spaces
 from app.latent_spaces.opened import OpenSpace, open_space
-from app.latent_spaces.tables import LatentSpace
-from app.naming import Share
 from app.overrides import choose
 from app.problems import InvalidRequest, NotFound
 from app.proposals import service as proposals
-from app.proposals.tables import Proposal
 from app.settings import Settings
 from app.trainings import service as trainings
 from models.generation.generate import generate, uniform
@@ -122,21 +119,6 @@ def get(session: Session, campaign_id: str) -> tuple[Campaign, Job]:
     if campaign is None:
         raise NotFound(f"there is no campaign {campaign_id!r}")
     return campaign, jobs.get(session, campaign.job_id)
-
-
-def relabel(session: Session, campaign_id: str, request: Share) -> None:
-    """Changes name, note and tags, and who sees it: with its trainings, data sets and architectures.
-
-    Raises:
-        NotFound: there is none.
-        Conflict: the name is taken; or it is to be shared and is not over, or made from what is not shared.
-    """
-    campaign, job = get(session, campaign_id)
-    if request.shared:
-        naming.require_shared(session, LatentSpace, campaign.latent_space_id)
-        naming.require_shared(session, Proposal, campaign.proposal_id)
-        trainings.share(session, job)
-    naming.relabel(session, campaign, request)
 
 
 def delete(session: Session, campaign_id: str) -> None:

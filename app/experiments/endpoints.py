@@ -15,6 +15,7 @@ from app.jobs.tables import Job
 from app.naming import Share, TagFilter
 from app.pages import Cursor, Limit, Page, paginate
 from app.routes import Route
+from app.trainings import service as trainings
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=Route)
 
@@ -55,7 +56,7 @@ def get_experiment(session: Reading, experiment_id: str) -> ExperimentOut:
 @router.patch("/{experiment_id}")
 def relabel_experiment(session: Writing, experiment_id: str, body: Share) -> ExperimentOut:
     """Changes name, note and tags, or shares it, once it is over, with its trainings."""
-    service.relabel(session, experiment_id, body)
+    trainings.relabel(session, *service.get(session, experiment_id), body)
     return _shown(*service.get(session, experiment_id))
 
 

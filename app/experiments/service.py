@@ -25,8 +25,6 @@ from app.jobs import service as jobs
 from app.jobs.tables import Job, JobKind
 from app.latent_spaces import service as latent_spaces
 from app.latent_spaces.opened import open_space
-from app.latent_spaces.tables import LatentSpace
-from app.naming import Share
 from app.overrides import Choice, choose, resolve
 from app.problems import InvalidRequest, NotFound, from_validation
 from app.proposals import service as proposals
@@ -248,20 +246,6 @@ def get(session: Session, experiment_id: str) -> tuple[Experiment, Job]:
     if experiment is None:
         raise NotFound(f"there is no experiment {experiment_id!r}")
     return experiment, jobs.get(session, experiment.job_id)
-
-
-def relabel(session: Session, experiment_id: str, request: Share) -> None:
-    """Changes name, note and tags, and who sees it: with its trainings, data sets and architectures.
-
-    Raises:
-        NotFound: there is none.
-        Conflict: the name is taken; or it is to be shared and is not over, or made from what is not shared.
-    """
-    experiment, job = get(session, experiment_id)
-    if request.shared:
-        naming.require_shared(session, LatentSpace, experiment.latent_space_id)
-        trainings.share(session, job)
-    naming.relabel(session, experiment, request)
 
 
 def delete(session: Session, experiment_id: str) -> None:

@@ -139,9 +139,9 @@ def _near(session: Session, space: OpenSpace, near: NearIn) -> _Point:
     if near.dataset_id is not None:
         return _best(session, space, near.dataset_id, "near.dataset_id")
     assert near.genotype_id is not None
-    if space.row.shipped and near.genotype_id in space.genotype_ids:
+    place = space.place_of(near.genotype_id) if space.row.shipped else None
+    if place is not None:
         # its members are the genotypes that the caller sees, and so there is nothing left to read of one
-        place = space.genotype_ids.index(near.genotype_id)
         shown = PointOut(genotype_id=near.genotype_id, member=True)
         return _Point(shown, space.latents[place], space.members[place : place + 1])
     row = genotypes.get(session, near.genotype_id, "near.genotype_id")

@@ -67,6 +67,10 @@ class OpenSpace:
             self.require_same_space(row, f"{field}[{position}]")
         return encode(self.net, graph_of(rows, self.row))
 
+    def place_of(self, genotype_id: str) -> int | None:
+        """The number of a genotype among the members; `None` if it is none of them."""
+        return self.genotype_ids.index(genotype_id) if genotype_id in self.genotype_ids else None
+
     def latent_of(self, row: Genotype, field: str) -> tuple[Tensor, bool]:
         """The mean of one genotype, `[nodes, latent dimension]`, and whether it is a member.
 
@@ -74,8 +78,9 @@ class OpenSpace:
             InvalidRequest: it is of another search space; the message names `field`.
         """
         self.require_same_space(row, field)
-        if row.id in self.genotype_ids:
-            return self.latents[self.genotype_ids.index(row.id)], True
+        place = self.place_of(row.id)
+        if place is not None:
+            return self.latents[place], True
         return encode(self.net, graph_of([row], self.row))[0], False
 
     def require_same_space(self, row: Genotype, field: str) -> None:

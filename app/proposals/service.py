@@ -161,7 +161,7 @@ def share(session: Session, row: Proposal) -> None:
     Raises:
         Conflict: its latent space is somebody's own.
     """
-    naming.require_shared(session, LatentSpace, row.latent_space_id)
+    naming.require_shared(session, row)
     datasets.get(session, row.dataset_id).owner = None
     genotypes.share(session, [genotype.id for genotype in architectures(session, row.id)])
 

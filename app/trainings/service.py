@@ -10,9 +10,9 @@ from sqlalchemy import Select, or_, select, update
 from sqlalchemy.orm import Session
 from torch import Tensor
 
-from app import database
+from app import database, naming
 from app.artifacts import Artifacts
-from app.database import Database, new_id, now
+from app.database import Base, Database, new_id, now
 from app.datasets import service as datasets
 from app.datasets.tables import Dataset
 from app.evaluations import service as evaluations
@@ -22,6 +22,7 @@ from app.genotypes import service as genotypes
 from app.jobs import lengths, parents, workers
 from app.jobs import service as jobs
 from app.jobs.tables import Job, JobKind
+from app.naming import Share
 from app.overrides import choose
 from app.problems import Conflict, InvalidRequest, NotFound
 from app.settings import Settings
@@ -40,14 +41,26 @@ SHAPE = ("channels", "cells", "stem")
 """The fields of a recipe that a network in a genotype's source replaces."""
 
 
-def share(session: Session, job: Job) -> None:
-    """Lets every key see a job of many trainings, and them with their data sets and architectures.
+def relabel(session: Session, row: Base, job: Job, request: Share) -> None:
+    """Changes what people call an experiment or a campaign, and who sees it: with its trainings.
 
-    Not yet committed.
+    Args:
+        session: of them.
+        row: the experiment or the campaign.
+        job: its own.
+        request: the new labels.
 
     Raises:
-        Conflict: it is not over; what it trains yet would be its owner's.
+        Conflict: the name is taken; or it is to be shared and is not over, or made from what is not shared.
     """
+    if request.shared:
+        naming.require_shared(session, row)
+        _share(session, job)
+    naming.relabel(session, row, request)
+
+
+def _share(session: Session, job: Job) -> None:
+    """Lets every key see a job of many trainings, and them with their data sets and architectures."""
     if not job.status.is_final:
         raise Conflict(f"job {job.id} is {job.status.value}; share what it trains when it is over")
     parts = select(Job.id).where(Job.parent_id == job.id)
