@@ -7,15 +7,21 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from alembic import command
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from app.database import alembic_config
+from app.jobs import service as jobs
 from app.main import create_app
 from app.openapi import EXAMPLES
 from app.settings import Settings
+from app.webhooks import service as webhooks
+from worker.main import KINDS
+from worker.runner import execute
 
 FIRST_KEY = "create_key"
 """The operation from which on every request needs a key."""
@@ -25,6 +31,14 @@ SECRETS = {"key": "nas_…", "secret": "whsec_…"}
 
 UNSHOWN = ("/metrics", "svg", "png", ".pt", ".py", "picture", "confusion")
 """Parts of paths that answer with files and figures."""
+
+TRAINING = {
+    "dataset": "digits",
+    "genotypes": ["DARTS-V2"],
+    "recipe": "quick",
+    "overrides": {"epochs": 1, "channels": 4, "cells": 2},
+}
+"""A training of seconds, which is run to its end."""
 
 ITEMS, TEXT = 2, 200
 """The most of a list and of a text that is shown."""
@@ -72,7 +86,8 @@ def named(operation_id: str, answer: Any) -> dict[str, str]:
     if row.get("evaluations"):
         found["evaluation_id"] = row["evaluations"][0]["id"]
     if "id" in row:
-        kind = "job" if "progress" in row else operation_id.partition("_")[2].removesuffix("s")
+        kind = "job" if "progress" in row else operation_id.partition("_")[2]
+        kind = f"{kind.removesuffix('ies')}y" if kind.endswith("ies") else kind.removesuffix("s")
         found.setdefault(f"{kind}_id", row["id"])
     return found
 
@@ -110,6 +125,19 @@ def read(client: Any, document: dict[str, Any], known: dict[str, str]) -> Iterat
                 yield name, answer
 
 
+def trained(app: FastAPI, client: TestClient) -> str:
+    """Runs a training to its end, and writes the messages about it to webhooks; the training's id."""
+    (job,) = client.post("/v1/trainings", json=TRAINING).raise_for_status().json()["items"]
+    state = app.state
+    with state.database.session() as session:
+        claimed = jobs.claim(session, job["id"], state.settings.lease_seconds)
+    assert claimed is not None
+    execute(claimed, KINDS, state.database, state.artifacts, state.settings, Event())
+    with state.database.session() as session:
+        webhooks.tell(session)
+    return named("create_trainings", client.get(f"/v1/jobs/{job['id']}").json())["training_id"]
+
+
 def shortened(value: Any) -> Any:
     """A value with long lists and texts cut, and without secrets."""
     if isinstance(value, list):
@@ -141,6 +169,11 @@ def main() -> None:
 
             for name, answer in sent(client, document, known):
                 show(name, answer)
+            known["training_id"] = trained(app, client)
+            devices = document["components"]["schemas"]["DeviceIn"]["examples"]
+            replaced = client.post("/v1/devices", json=devices[0])  # takes the place of the first
+            show("create_device", replaced)
+            known["device_id"] = replaced.json()["id"]
             for name, answer in read(client, document, known):
                 show(name, answer)
     EXAMPLES.write_text(
