@@ -12,7 +12,11 @@ seeds in which ours has the best of the whole table by validation, after all its
 
 import argparse
 import json
+import multiprocessing
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
 from itertools import islice
 from typing import Any
 
@@ -89,11 +93,21 @@ def ours(table: Table, valid: Figures, known: Known, seed: int) -> Iterator[int]
 WAYS: dict[str, Way] = {"random": at_random, "evolution": evolution, "ours": ours}
 
 
-def replay(
-    way: Way, table: Table, valid: Figures, test: Figures, known: Known, seed: int
-) -> tuple[list[float], bool]:
+@cache
+def tables() -> tuple[Table, dict[str, Figures]]:
+    """The table of the space and all its columns, read once a process."""
+    folder = get_settings().data_root / "benchmarks"
+    return whole(folder, NAS_BENCH_201), columns(folder, "nas-bench-201")
+
+
+def replay(label: str, target: str, start: str, seed: int) -> tuple[list[float], bool]:
     """The test accuracy of the best by validation after so many trainings; whether it is the table's best."""
-    trained = list(islice(way(table, valid, known, seed), TRAININGS[-1]))
+    torch.set_num_threads(1)
+    table, measured = tables()
+    valid, test = measured[f"{TARGETS[target]}_valid"], measured[f"{TARGETS[target]}_test"]
+    rows = np.random.default_rng([seed, KNOWN]).choice(len(valid), KNOWN, replace=False)
+    known = None if start == "scratch" else (table.genotypes[rows], measured["cifar10_valid"][rows])
+    trained = list(islice(WAYS[label](table, valid, known, seed), TRAININGS[-1]))
     best = [max(trained[:count], key=lambda row: valid[row]) for count in TRAININGS]
     return [float(test[row]) for row in best], bool(valid[best[-1]] == valid.max())
 
@@ -103,32 +117,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=SEEDS)
     seeds = range(parser.parse_args().seeds)
-    torch.set_num_threads(1)
-    folder = get_settings().data_root / "benchmarks"
-    table = whole(folder, NAS_BENCH_201)
-    measured = columns(folder, "nas-bench-201")
-    source = measured["cifar10_valid"]
     print(f"seeds 0 to {len(seeds) - 1}")
     figures: dict[str, Any] = {}
-    for target, name in TARGETS.items():
-        valid, test = measured[f"{name}_valid"], measured[f"{name}_test"]
-        figures[target] = {"best_by_validation": round(float(test[valid.argmax()]), 2)}
-        for start in ("scratch", "cifar10_known"):
-            figures[target][start] = {}
-            for label, way in WAYS.items():
-                runs = []
-                for seed in seeds:
-                    rows = np.random.default_rng([seed, KNOWN]).choice(len(valid), KNOWN, replace=False)
-                    known = None if start == "scratch" else (table.genotypes[rows], source[rows])
-                    runs.append(replay(way, table, valid, test, known, seed))
-                reached = np.mean([accuracies for accuracies, _ in runs], axis=0)
-                figures[target][start][label] = {
-                    str(count): round(float(mean), 2) for count, mean in zip(TRAININGS, reached, strict=True)
-                }
-                if way is ours:
-                    found = float(np.mean([whole_best for _, whole_best in runs]))
-                    figures[target][start]["found"] = round(found, 3)
-                print(target, start, label, figures[target][start][label], flush=True)
+    _, measured = tables()
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as processes:
+        for target, name in TARGETS.items():
+            best = measured[f"{name}_test"][measured[f"{name}_valid"].argmax()]
+            figures[target] = {"best_by_validation": round(float(best), 2)}
+            for start in ("scratch", "cifar10_known"):
+                figures[target][start] = {}
+                for label in WAYS:
+                    runs = list(processes.map(partial(replay, label, target, start), seeds))
+                    reached = np.mean([accuracies for accuracies, _ in runs], axis=0)
+                    figures[target][start][label] = {
+                        str(count): round(float(mean), 2)
+                        for count, mean in zip(TRAININGS, reached, strict=True)
+                    }
+                    print(target, start, label, figures[target][start][label], flush=True)
+                figures[target][start]["found"] = round(float(np.mean([found for _, found in runs])), 3)
     print(json.dumps(figures))
 
 

@@ -73,6 +73,10 @@ def propose(
 ) -> Choice | None:
     """The genotype of a pool to train next: the one of the largest expected improvement (Jones et al., 1998).
 
+    What is to be improved on is the most that the model says of any that was tried, not the best accuracy
+    that was measured (the plug-in of Picheny et al., 2013): that one was lucky too, and against it whatever
+    the model knows well would never seem an improvement.
+
     While nothing is known it is the one that the source has first; without a source the largest, and after it
     those that are least like any other. A model is fitted to the ranks of what was trained; what the source
     says is a feature of it where that lowers its error, and none any more from 32 trainings on, so that it
@@ -109,7 +113,7 @@ def _first(values: Figures, new: NDArray[np.bool_]) -> int:
 def _best_improvement(
     known: Figures, accuracies: Figures, table: Figures, new: NDArray[np.bool_], source: Source | None
 ) -> Choice:
-    """The genotype of the largest expected improvement over the best that was trained, in normal scores."""
+    """The genotype of the largest expected improvement over the best that was tried, in normal scores."""
     from scipy.stats import norm
 
     choices = [(known, table)]
@@ -123,7 +127,7 @@ def _best_improvement(
         believed = np.concatenate([scores, model.predict(ours[count:])[0]])
         model = select(ours, believed)
     mean, deviation = model.predict(theirs)
-    gain = mean - scores.max()
+    gain = mean - model.predict(ours)[0].max()
     away = gain / deviation.clip(min=1e-9)
     number = _first(gain * norm.cdf(away) + deviation * norm.pdf(away), new)
     spread = mean[number] + deviation[number] * np.array([-1, 0, 1])

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.transfer import edit
 from models.generation.campaign import FORGOTTEN, Choice, Source, propose
 from models.generation.predictor import PredictorError
 from models.genotypes.genotype import random_tensor, to_tensor
@@ -61,6 +62,30 @@ def test_an_expected_improvement_tells_what_it_expects() -> None:
     off = abs(choice.accuracy - truth(pool)[choice.number])
     assert off < 3 * choice.deviation + 1
     assert truth(pool)[choice.number] > truth(pool).mean() + 2
+
+
+def test_what_is_known_to_be_good_goes_before_what_nothing_is_known_of() -> None:
+    best = some(1, 11)[0]
+
+    def edited(count: int, edits: int, rng: np.random.Generator) -> Tensor:
+        found = best.repeat(count, 1, 1, 1)
+        for genotype in found:
+            for _ in range(edits):
+                edit(genotype, DARTS, rng)
+        return found
+
+    def near_the_best(genotypes: Tensor) -> Figures:
+        shared = (genotypes == best).all(-1).flatten(1).double().mean(1)
+        return np.asarray((60 + 30 * shared**2).numpy())
+
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        tried = torch.cat([edited(60, 3, rng), some(20, seed)])
+        pool = torch.cat([edited(50, 2, rng), some(50, seed + 100)])
+        measured = near_the_best(tried) + rng.normal(0, 2, len(tried))  # the best of them were lucky
+        choice = propose(tried, measured, pool, DARTS)
+        assert choice is not None
+        assert near_the_best(pool)[choice.number] > near_the_best(tried)[:60].mean()
 
 
 def test_what_is_chosen_is_better_than_what_is_drawn() -> None:
