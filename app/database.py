@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -26,6 +26,7 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
+    insert,
     select,
 )
 from sqlalchemy.engine import make_url
@@ -173,7 +174,7 @@ class Database:
         answer_seconds: time in which a server must have executed a statement; any time by default.
 
     Attributes:
-        reading: the engine of sessions that only read.
+        reading: the engine of sessions that only read; each statement is a transaction of its own.
         writing: that of all others, with the same connections.
     """
 
@@ -198,6 +199,12 @@ class Database:
             expire_on_commit=False,
             info={owners.SEES: owners.caller()},
         )
+
+    def add(self, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Adds rows to a table, all or none, committed; a single one takes one round trip."""
+        engine = self.reading if len(rows) == 1 else self.writing
+        with engine.begin() as connection:
+            connection.execute(insert(table), rows)
 
     def require_head(self) -> None:
         """Raises `SchemaError` if the schema is not at head, saying which command mends it."""

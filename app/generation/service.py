@@ -81,9 +81,8 @@ def generate(
     """
     began = time.perf_counter()
     new = draft(database, space, request, settings, artifacts)
-    with database.session() as session:
-        store(session, new)
-        session.commit()
+    if new.rows:
+        database.add(Genotype, new.rows)
     new.answer.seconds = time.perf_counter() - began
     unlabelled: dict[str, Any] = {"note": None, "tags": [], "shared": owners.caller() is None}
     items = [{name: (unlabelled | row)[name] for name in GenotypeOut.model_fields} for row in new.rows]

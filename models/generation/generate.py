@@ -209,7 +209,7 @@ def pack(genotypes: Tensor, space: SearchSpace) -> np.ndarray[tuple[int, int], n
 def _first_seen(genotypes: Tensor, known: Tensor, counts: Tensor, space: SearchSpace) -> Tensor:
     """Tells which of the genotypes that count repeat neither an earlier one nor a known one."""
     rows = counts.nonzero().flatten()
-    keys = np.concatenate([pack(known, space), pack(genotypes[rows], space)])
+    keys = pack(torch.cat([known, genotypes[rows]]), space)
     order = np.lexsort(keys.T)  # equal ones stay in their order
     ordered = keys[order]
     firsts = order[np.concatenate([[True], (ordered[1:] != ordered[:-1]).any(1)])[: len(order)]]

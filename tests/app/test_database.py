@@ -1,17 +1,20 @@
 """Migrations, the check that the schema is at head, and ids."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from fastapi.testclient import TestClient
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
+from sqlalchemy.exc import IntegrityError
 
 from app.database import Base, Database, SchemaError, alembic_config, new_id, now
 from app.main import create_app
 from app.settings import Settings
+from app.webhooks.tables import Webhook
 
 
 def test_the_migrations_build_exactly_the_tables_of_the_code(database: Database) -> None:
@@ -45,6 +48,25 @@ def test_ids_of_one_process_are_strictly_increasing() -> None:
     ids = [new_id("gen") for _ in range(2_000)]
     assert ids == sorted(set(ids))
     assert all(len(i) == 30 for i in ids)
+
+
+def test_rows_are_added_all_or_none_whether_one_or_many(database: Database) -> None:
+    def hook(name: str) -> dict[str, Any]:
+        url = f"https://example.org/{name}"
+        return {"id": name, "url": url, "secret": "s", "statuses": ["failed"], "created_at": now()}
+
+    def stored() -> list[str]:
+        with database.session(reads_only=True) as session:
+            return list(session.scalars(select(Webhook.id).order_by(Webhook.id)))
+
+    database.add(Webhook, [hook("wh_1")])
+    assert stored() == ["wh_1"]
+    for rows in ([hook("wh_1")], [hook("wh_2"), hook("wh_1")]):
+        with pytest.raises(IntegrityError):
+            database.add(Webhook, rows)
+        assert stored() == ["wh_1"]
+    database.add(Webhook, [hook("wh_2"), hook("wh_3")])
+    assert stored() == ["wh_1", "wh_2", "wh_3"]
 
 
 def test_a_migration_keeps_every_row(database_url: str, database: Database) -> None:
