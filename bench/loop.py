@@ -134,7 +134,9 @@ def main() -> None:
                         for count, mean in zip(TRAININGS, reached, strict=True)
                     }
                     print(target, start, label, figures[target][start][label], flush=True)
-                figures[target][start]["found"] = round(float(np.mean([found for _, found in runs])), 3)
+                    if label == "ours":
+                        found = np.mean([is_best for _, is_best in runs])
+                        figures[target][start]["found"] = round(float(found), 3)
     print(json.dumps(figures))
 
 
