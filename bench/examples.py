@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 from typing import Any
+from unittest.mock import patch
 
 from alembic import command
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from app.database import alembic_config
+from app.datasets import neighbors
 from app.jobs import service as jobs
 from app.main import create_app
 from app.openapi import EXAMPLES
@@ -167,6 +169,8 @@ def main() -> None:
                 answer.raise_for_status()
                 answers.setdefault(name, {})[str(answer.status_code)] = shortened(answer.json())
 
+            with patch.object(neighbors, "AT_ONCE_SECONDS", 0.0):  # as where there is much to measure
+                show("list_neighbors", client.get("/v1/datasets/digits/neighbors"))
             for name, answer in sent(client, document, known):
                 show(name, answer)
             known["training_id"] = trained(app, client)
