@@ -1,4 +1,5 @@
-"""Writes `app/examples.json`: what a fresh service answers to the examples of its own OpenAPI document.
+"""Writes `app/examples.json`: what a fresh service answers to the examples of its own OpenAPI document, and
+once a training has ended.
 
 The document shows them beside its operations; long lists and texts are cut.
 """
@@ -17,6 +18,7 @@ from fastapi.testclient import TestClient
 
 from app.database import alembic_config
 from app.datasets import neighbors
+from app.devices.schemas import EXAMPLE as DEVICE
 from app.jobs import service as jobs
 from app.main import create_app
 from app.openapi import EXAMPLES
@@ -137,7 +139,7 @@ def trained(app: FastAPI, client: TestClient) -> str:
     execute(claimed, KINDS, state.database, state.artifacts, state.settings, Event())
     with state.database.session() as session:
         webhooks.tell(session)
-    return named("create_trainings", client.get(f"/v1/jobs/{job['id']}").json())["training_id"]
+    return named("create_trainings", job)["training_id"]
 
 
 def shortened(value: Any) -> Any:
@@ -174,8 +176,7 @@ def main() -> None:
             for name, answer in sent(client, document, known):
                 show(name, answer)
             known["training_id"] = trained(app, client)
-            devices = document["components"]["schemas"]["DeviceIn"]["examples"]
-            replaced = client.post("/v1/devices", json=devices[0])  # takes the place of the first
+            replaced = client.post("/v1/devices", json=DEVICE)  # takes the place of the first
             show("create_device", replaced)
             known["device_id"] = replaced.json()["id"]
             for name, answer in read(client, document, known):

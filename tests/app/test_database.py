@@ -1,4 +1,4 @@
-"""Migrations, the check that the schema is at head, and ids."""
+"""Migrations, the check that the schema is at head, ids, and rows that are added at once."""
 
 from pathlib import Path
 from typing import Any
