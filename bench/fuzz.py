@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,9 @@ from bench.servers import machine, server
 
 CALLS, EXAMPLES = 20_000, 20
 """Requests asked for, and those of the fuzzing phase for each operation in a pass. Each pass has a seed."""
+
+TOGETHER = 2
+"""Passes at once, so that requests meet others."""
 
 SCHEMATHESIS = str(Path(sys.executable).parent / "schemathesis")
 CONFIG = Path(__file__).with_name("fuzz.toml")
@@ -70,13 +75,25 @@ def fuzz(address: str, folder: Path, seed: int, examples: int) -> dict[str, Any]
     command += ["--checks", "all", "--continue-on-failure", "--max-examples", str(examples)]
     # requests of a minute are among them, and others wait for those
     command += ["--max-response-time", "600"]
-    command += ["--seed", str(seed), "--request-timeout", "600", "--workers", "2"]
-    command += ["--report", "json", "--report-json-path", str(folder / "report.json")]
+    command += ["--seed", str(seed), "--request-timeout", "600"]
+    report_file = folder / f"report-{seed}.json"
+    command += ["--report", "json", "--report-json-path", str(report_file)]
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "bench.fuzz_hooks", "PYTHONPATH": str(ROOT)}
     environment[FILE] = str(folder / "ids.json")
     subprocess.run(command, env=environment, cwd=folder, stdout=sys.stderr, check=False)
-    report: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    report: dict[str, Any] = json.loads(report_file.read_text())
     return report
+
+
+def count(told: dict[str, Any], report: dict[str, Any]) -> None:
+    """Adds what Schemathesis reports to the figures."""
+    told["calls"] += report["test_cases"]["generated"]
+    told["failures"] += report["test_cases"]["with_failures"]
+    told["errored"] += report["test_cases"]["errored"]
+    told["server_errors"] += sum(
+        kind["count"] for kind in report["failures"] if kind["type"] == "ServerError"
+    )
+    told["operations"] = report["operations"]["tested"]
 
 
 def run(seed: int, calls: int, examples: int) -> dict[str, Any]:
@@ -90,17 +107,15 @@ def run(seed: int, calls: int, examples: int) -> dict[str, Any]:
         with server(1, environment=own) as client:
             (folder / "ids.json").write_text(json.dumps(prepare(client)))
         with server(0, environment=own) as client:
-            while told["calls"] < calls:
-                report = fuzz(str(client.base_url).rstrip("/"), folder, seed, examples)
-                told["calls"] += report["test_cases"]["generated"]
-                told["failures"] += report["test_cases"]["with_failures"]
-                told["errored"] += report["test_cases"]["errored"]
-                bad = [kind["count"] for kind in report["failures"] if kind["type"] == "ServerError"]
-                told["server_errors"] += sum(bad)
-                seed += 1
-                if told["failures"] or report["operations"]["errored"]:
-                    break
-            told["operations"] = report["operations"]["tested"]
+            pass_of = partial(fuzz, str(client.base_url).rstrip("/"), folder, examples=examples)
+            # each a process of its own: Hypothesis parses source, which fails in threads of some Pythons 3.11
+            with ThreadPoolExecutor(TOGETHER) as together:
+                while told["calls"] < calls:
+                    for report in together.map(pass_of, range(seed, seed + TOGETHER)):
+                        count(told, report)
+                    seed += TOGETHER
+                    if told["failures"] or told["errored"]:
+                        break
     return told
 
 

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from bench.peak import peak_mb
 from models.genotypes.search_space import DARTS
-from models.searches.search import RECIPES, PCDARTSSearch
+from models.searches.search import RECIPES, PCDARTSSearch, SearchRecipe
 from tests.models.searches.plain_supernet import PlainSupernet
 from tests.models.searches.test_search import images_like
 from tests.models.searches.test_supernet import copy_supernet
+from worker.precision import doubts
 
 ROUNDS = 9
 """Steps of which the median is told."""
@@ -65,17 +66,24 @@ def batch(device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def steps(search: PCDARTSSearch, plain: PlainSupernet, device: torch.device) -> dict[str, Step]:
-    """The steps by name; `checkpointing` is ours that computes each cell twice."""
+    """The steps by name; `checkpointing` is ours that computes each cell twice.
 
-    def ours(images: Tensor, labels: Tensor) -> None:
-        search.net.activation_checkpointing = False
+    `bfloat16` is ours in that precision, on devices that have instructions for it.
+    """
+    exact, reduced = search.recipe, replace(search.recipe, precision="bfloat16")
+
+    def ours(recipe: SearchRecipe, twice: bool, images: Tensor, labels: Tensor) -> None:
+        search.recipe, search.net.activation_checkpointing = recipe, twice
         search.step(images, labels, images, labels)
 
-    def checkpointing(images: Tensor, labels: Tensor) -> None:
-        search.net.activation_checkpointing = True
-        search.step(images, labels, images, labels)
-
-    return {"reference": plain_step(plain, device), "ours": ours, "checkpointing": checkpointing}
+    found: dict[str, Step] = {
+        "reference": plain_step(plain, device),
+        "ours": partial(ours, exact, False),
+        "checkpointing": partial(ours, exact, True),
+    }
+    if not doubts(device, "bfloat16"):
+        found["bfloat16"] = partial(ours, reduced, False)
+    return found
 
 
 def alone(name: str, device_type: str) -> Callable[[], None]:
@@ -103,13 +111,11 @@ def main() -> None:
                 torch.cuda.synchronize()
             if round_number:  # the first warms up
                 times[name].append(time.perf_counter() - began)
-    reference_s, ours_s, twice_s = (median(times[name]) for name in all_steps)
+    seconds = {name: median(taken) for name, taken in times.items()}
     memory = {name: peak_mb(partial(alone, name, device.type)) for name in all_steps}
     figures = {
-        "reference_s": round(reference_s, 4),
-        "ours_s": round(ours_s, 4),
-        "checkpointing_s": round(twice_s, 4),
-        "ratio": round(reference_s / ours_s, 2),
+        **{f"{name}_s": round(taken, 4) for name, taken in seconds.items()},
+        "ratio": round(seconds["reference"] / seconds["ours"], 2),
         "peak_mb": memory,
         "peak_ratio": round(memory["ours"] / memory["reference"], 2),
         "max_relative_difference": difference,
@@ -117,6 +123,8 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "rounds": ROUNDS,
     }
+    if "bfloat16" in seconds:
+        figures["bfloat16_ratio"] = round(seconds["reference"] / seconds["bfloat16"], 2)
     print(json.dumps(figures))
 
 

@@ -16,6 +16,10 @@ import torch
 ROUNDS = 4
 """Measured steps of each number of threads, after one that is not counted."""
 
+FEWEST_ROUNDS, CLEARLY = 2, 1.5
+"""Measured steps after which a number of threads is not tried any more if its fastest one took so many times
+as long as the slowest of another number: beside other workers a step on all cores costs many on one."""
+
 GAIN = 1.1
 """A larger number of threads must be so many times as fast as a smaller one to be chosen."""
 
@@ -63,7 +67,7 @@ class Threads:
         if last is None:
             self._use(self._turn())
             return False
-        if self._trying:
+        if self._left:
             return self._tried(now - last)
         self._watched.append(now - last)
         if self._is_slower():
@@ -77,25 +81,27 @@ class Threads:
         return median(self._watched) > SLOWER * self.seconds[self.chosen]
 
     def _begin(self) -> None:
-        self._trying = len(self.candidates) > 1
-        self._measured: list[float] = []
+        self._left = self.candidates if len(self.candidates) > 1 else []  # those that are still tried
+        self._measured: dict[int, list[float]] = {n: [] for n in self.candidates}
         self._watched.clear()
 
     def _turn(self) -> int:
         """The threads of the next step: while they are tried, all numbers in turn."""
-        return self.candidates[len(self._measured) % len(self.candidates)] if self._trying else self.chosen
+        return min(self._left, key=lambda n: len(self._measured[n]), default=self.chosen)
 
     def _tried(self, seconds: float) -> bool:
-        self._measured.append(seconds)
-        count = len(self.candidates)
-        over = len(self._measured) == (ROUNDS + 1) * count
+        self._measured[self._turn()].append(seconds)
+        counted = {n: self._measured[n][1:] for n in self._left}
+        rounds = min(map(len, counted.values()))
+        if rounds == max(map(len, counted.values())) and rounds >= FEWEST_ROUNDS:
+            best = min(map(max, counted.values()))
+            self._left = [n for n in self._left if min(counted[n]) <= CLEARLY * best]
+        over = len(self._left) == 1 or rounds == ROUNDS
         if over:
-            self.seconds = {
-                n: median(self._measured[count + i :: count]) for i, n in enumerate(self.candidates)
-            }
+            self.seconds = {n: median(taken[1:]) for n, taken in self._measured.items()}
             best = min(self.seconds.values())
             self.chosen = next(n for n in self.candidates if self.seconds[n] <= GAIN * best)
-            self._trying = False
+            self._left = []
         self._use(self._turn())
         return over
 

@@ -231,12 +231,14 @@ class StateEdges(nn.Module):
         The weighting is a pointwise convolution whose kernel is diagonal for each (edge, input).
         """
         outs, columns = [], list(self.pools)
+        # a CPU takes twice as long to pool bfloat16 (PyTorch 2.14.1)
+        read = chosen.float() if chosen.is_cpu else chosen
         for i in self.pools:
             if self.names[i] == "max_pool_3x3":
-                outs.append(F.max_pool2d(chosen, 3, self.stride, padding=1))
+                outs.append(F.max_pool2d(read, 3, self.stride, padding=1))
             else:
-                outs.append(F.avg_pool2d(chosen, 3, self.stride, padding=1, count_include_pad=False))
-        inputs = [self.pool_norm(torch.cat(outs, dim=1))] if outs else []
+                outs.append(F.avg_pool2d(read, 3, self.stride, padding=1, count_include_pad=False))
+        inputs = [self.pool_norm(torch.cat(outs, dim=1)).to(chosen.dtype)] if outs else []
         if self.stride == 1:
             inputs.append(chosen)
             columns.append(self.skip)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +30,8 @@ class SearchRecipe:
     pixels; `stem` is that of the supernet; `train_images` limits the training split, `None` takes all of
     it. `max_skip_connections` (in either cell) and `max_params` (of 36 channels and 20 cells for CIFAR-10)
     limit the discrete genotype. With `activation_checkpointing` a search computes each cell twice in place
-    of keeping what is in it: the same numbers in less memory and more time, for large images.
+    of keeping what is in it: the same numbers in less memory and more time, for large images. `precision` is
+    that of convolutions and of what goes from one to the next; weights, alphas and sums are float32.
     """
 
     channels: Annotated[int, Ge(4), Le(256)] = 16
@@ -54,6 +55,7 @@ class SearchRecipe:
     max_skip_connections: Annotated[int, Ge(0)] | None = None
     max_params: Annotated[int, Ge(1)] | None = None
     activation_checkpointing: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     @property
     def limits(self) -> Limits:
@@ -304,8 +306,14 @@ class PCDARTSSearch(Search):
         loss, logits = self._weight_step(images, labels)
         return loss, logits, alpha_logits
 
+    def _logits(self, images: Tensor) -> Tensor:
+        reduced = self.recipe.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=reduced):
+            logits: Tensor = self.net(images)
+        return logits.float()
+
     def _alpha_step(self, images: Tensor, labels: Tensor) -> Tensor:
-        logits = self.net(images)
+        logits = self._logits(images)
         parameters = self.net.architecture()
         # only what leads to alphas and betas is differentiated: first order needs no weight gradient
         gradients = torch.autograd.grad(F.cross_entropy(logits, labels), parameters)
@@ -317,7 +325,7 @@ class PCDARTSSearch(Search):
 
     def _weight_step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         parameters = self.net.weights()
-        logits = self.net(images)
+        logits = self._logits(images)
         loss = F.cross_entropy(logits, labels)
         for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             parameter.grad = gradient
@@ -331,7 +339,7 @@ class PCDARTSSearch(Search):
         self.net.eval()
         right = torch.zeros((), device=self.device)
         for images, labels in self.alpha_half.batches(self.recipe.batch_size, None):
-            right += (self.net(normalise(images, self.statistics)).argmax(1) == labels).sum()
+            right += (self._logits(normalise(images, self.statistics)).argmax(1) == labels).sum()
         return 100 * float(right) / len(self.alpha_half)
 
     @torch.no_grad()

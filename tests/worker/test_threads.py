@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from worker.threads import ROUNDS, WATCHED, Threads
+from worker.threads import FEWEST_ROUNDS, ROUNDS, WATCHED, Threads
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +37,29 @@ def test_the_fastest_number_of_threads_is_kept() -> None:
     assert clock.steps(3 * (ROUNDS + 1)) == 1
     assert threads.chosen == torch.get_num_threads() == 4
     assert threads.seconds == pytest.approx({1: 1.0, 2: 0.5, 4: 0.25})
+
+
+def test_a_number_that_is_clearly_slower_is_not_tried_to_the_end() -> None:
+    threads = Threads(4)
+    spent: list[int] = []
+
+    def seconds(count: int) -> float:
+        spent.append(count)
+        return {1: 1.0, 2: 1.2, 4: 8.0}[count]  # other programs have the cores
+
+    clock = Clock(threads, seconds)
+    assert clock.steps(3 * (ROUNDS + 1)) == 1
+    assert threads.chosen == torch.get_num_threads() == 1
+    assert (spent.count(2), spent.count(4)) == (ROUNDS + 1, FEWEST_ROUNDS + 1)
+    assert threads.seconds == pytest.approx({1: 1.0, 2: 1.2, 4: 8.0})
+
+
+def test_one_slow_step_does_not_end_the_trial_of_the_fastest_number() -> None:
+    threads = Threads(2)
+    slow = iter([1.0, 0.5, 1.0, 9.0])  # the second step that counts, on two threads
+    clock = Clock(threads, lambda count: next(slow, 1.0 / count))
+    assert clock.steps(2 * (ROUNDS + 1)) == 1
+    assert threads.chosen == 2
 
 
 def test_more_threads_that_buy_nothing_are_not_taken() -> None:

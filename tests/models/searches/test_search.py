@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -98,11 +99,15 @@ def test_a_resumed_search_ends_bit_for_bit_as_one_that_was_never_stopped() -> No
     assert whole.genotype() == resumed.genotype()
 
 
-@pytest.mark.parametrize("space", [DARTS, NAS_BENCH_201], ids=lambda space: space.name)
-def test_checkpointed_activations_give_the_same_search_bit_for_bit(space: SearchSpace) -> None:
+@pytest.mark.parametrize(
+    ("space", "precision"), [(DARTS, "float32"), (DARTS, "bfloat16"), (NAS_BENCH_201, "float32")]
+)
+def test_checkpointed_activations_give_the_same_search_bit_for_bit(
+    space: SearchSpace, precision: Literal["float32", "bfloat16"]
+) -> None:
     ends = []
     for checkpointing in (False, True):
-        recipe = replace(TINY, epochs=2, activation_checkpointing=checkpointing)
+        recipe = replace(TINY, epochs=2, activation_checkpointing=checkpointing, precision=precision)
         running = PCDARTSSearch(load_digits(), space, recipe, 1, CPU)
         reports = [running.run(nothing) for _ in range(2)]
         ends.append((reports, running.net.state_dict()))
@@ -111,21 +116,35 @@ def test_checkpointed_activations_give_the_same_search_bit_for_bit(space: Search
     assert all(torch.equal(plain[name], value) for name, value in checkpointed.items())
 
 
+def kept_bytes(running: PCDARTSSearch) -> int:
+    """The memory that a search keeps of one batch for its gradient."""
+    storages: dict[int, int] = {}
+
+    def keep(x: torch.Tensor) -> torch.Tensor:
+        storages[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        assert running._logits(torch.randn(16, 1, 16, 16)).requires_grad
+    return sum(storages.values())
+
+
+def test_bfloat16_searches_nearly_the_same_in_less_memory() -> None:
+    exact, near = (search(replace(TINY, cells=5, precision=name)) for name in ("float32", "bfloat16"))
+    assert kept_bytes(near) < 0.65 * kept_bytes(exact)
+    for _ in range(TINY.epochs):
+        expected, found = exact.run(nothing).loss, near.run(nothing).loss
+        assert found != expected
+        assert found == pytest.approx(expected, rel=0.05)
+    assert {parameter.dtype for parameter in near.net.parameters()} == {torch.float32}
+
+
 def test_checkpointed_activations_keep_a_fraction_of_the_memory() -> None:
-    kept: dict[bool, int] = {}
-    for checkpointing in (False, True):
-        running = search(replace(TINY, cells=5, activation_checkpointing=checkpointing))
-        storages: dict[int, int] = {}
-
-        def keep(x: torch.Tensor, storages: dict[int, int] = storages) -> torch.Tensor:
-            storages[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
-            return x
-
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
-            logits = running.net(torch.randn(16, 1, 16, 16))
-        kept[checkpointing] = sum(storages.values())
-        assert logits.requires_grad
-    assert kept[True] < kept[False] / 4
+    kept = [
+        kept_bytes(search(replace(TINY, cells=5, activation_checkpointing=checkpointing)))
+        for checkpointing in (True, False)
+    ]
+    assert kept[0] < kept[1] / 4
 
 
 def test_two_seeds_search_differently_and_one_seed_the_same() -> None:

@@ -1,0 +1,16 @@
+"""Whether a device computes in the precision that a recipe asks for, or only imitates it."""
+
+import torch
+
+
+def doubts(device: torch.device, precision: str) -> list[str]:
+    """A sentence for the result of a job in bfloat16 on a device that has no instructions for it."""
+    if precision != "bfloat16" or _has_bfloat16(device):
+        return []
+    return [f"this {device.type} has no instructions for bfloat16; float32 would have been faster"]
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
