@@ -1,7 +1,9 @@
 """Generating architectures from a latent space: at once, and stored with where they came from."""
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import torch
@@ -41,6 +43,13 @@ from models.genotypes.size import NetworkShape, count_macs, count_parameters
 
 EXACT = 0.99
 """The share of members that a space must give back exactly to be used without a doubt."""
+
+FEW = 100
+"""Architectures up to which requests are decoded one after the other. Such a request is milliseconds of many
+small operations, each of which would give Python to another thread and wait for it again: sixteen at once are
+answered half as fast. Those for more do not wait, and none waits for them."""
+
+_decoding = Lock()
 
 
 @dataclass(frozen=True)
@@ -126,9 +135,10 @@ def draft(
     gamma = None
     if start.points is not None:
         gamma = space.space.gamma if request.gamma is None else request.gamma
-    generated = _generated(space, request, start, gamma, constraints, order)
-    sources = _sources(generated, space.space, start.shown, gamma, request, order, constraints)
-    rows = described(generated, space, Origin.GENERATED if start.shown.points else Origin.RANDOM, sources)
+    with _turn(request):
+        generated = _generated(space, request, start, gamma, constraints, order)
+        sources = _sources(generated, space.space, start.shown, gamma, request, order, constraints)
+        rows = described(generated, space, Origin.GENERATED if start.shown.points else Origin.RANDOM, sources)
     doubts = [*_inexact(space), *start.warnings, *tables.doubts(asked, space.space)]
     warnings = [*choice, *doubts, *(() if order is None else order.warnings)]
     answer = GenerateOut(
@@ -148,6 +158,11 @@ def draft(
         items=[],
     )
     return Draft(answer, rows)
+
+
+def _turn(request: GenerateIn) -> AbstractContextManager[Any]:
+    """What a request is decoded in: its turn, if it is for few architectures."""
+    return _decoding if request.rank is None and request.count <= FEW else nullcontext()
 
 
 def _inexact(space: OpenSpace) -> list[str]:

@@ -232,7 +232,7 @@ class StateEdges(nn.Module):
         """
         outs, columns = [], list(self.pools)
         # a CPU takes twice as long to pool bfloat16 (PyTorch 2.14.1)
-        read = chosen.float() if chosen.is_cpu else chosen
+        read = chosen.float() if chosen.is_cpu and chosen.dtype == torch.bfloat16 else chosen
         for i in self.pools:
             if self.names[i] == "max_pool_3x3":
                 outs.append(F.max_pool2d(read, 3, self.stride, padding=1))

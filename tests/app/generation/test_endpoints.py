@@ -2,12 +2,14 @@
 
 import zipfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.evaluations.tables import Evaluation, EvaluationKind
+from app.generation.service import FEW, _decoding
 from models.genotypes.published import PUBLISHED
 from tests.conftest import ONE_DATABASE, Service
 from tests.models.datasets.test_sources import archive, small
@@ -57,6 +59,18 @@ def test_generated_architectures_are_legal_stored_and_repeatable(
     assert len(stored["source"]["direction"]) == 14 * 10
     registered = service.post("/v1/genotypes", {"genotype": stored["genotype"]})
     assert registered["digest"] == stored["digest"]
+
+
+def test_requests_for_few_take_turns_and_those_for_many_wait_for_none(
+    service: Service, latent_space: str
+) -> None:
+    path, few, many = (f"{latent_space}/generate", {"random": "prior"}, {"random": "prior", "count": FEW + 1})
+    with ThreadPoolExecutor() as together:
+        with _decoding:  # as if a request were being decoded
+            waiting = together.submit(service.post, path, few)
+            assert len(service.post(path, many)["items"]) == FEW + 1
+            assert not waiting.done()
+        assert len(waiting.result()["items"]) == 1
 
 
 def test_random_generation_draws_from_the_box_of_the_members(service: Service, latent_space: str) -> None:
