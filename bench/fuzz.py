@@ -5,12 +5,14 @@ bodies are there; after that none runs, and jobs wait.
 """
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -85,6 +87,17 @@ def fuzz(address: str, folder: Path, seed: int, examples: int) -> dict[str, Any]
     return report
 
 
+def passes(address: str, folder: Path, seed: int, examples: int) -> Iterator[list[dict[str, Any]]]:
+    """The reports of passes without end, so many together.
+
+    Each is a process of its own: Hypothesis parses source, which fails in threads of some Pythons 3.11.
+    """
+    one = partial(fuzz, address, folder, examples=examples)
+    with ThreadPoolExecutor(TOGETHER) as together:
+        for first in itertools.count(seed, TOGETHER):
+            yield list(together.map(one, range(first, first + TOGETHER)))
+
+
 def count(told: dict[str, Any], report: dict[str, Any]) -> None:
     """Adds what Schemathesis reports to the figures."""
     told["calls"] += report["test_cases"]["generated"]
@@ -107,15 +120,11 @@ def run(seed: int, calls: int, examples: int) -> dict[str, Any]:
         with server(1, environment=own) as client:
             (folder / "ids.json").write_text(json.dumps(prepare(client)))
         with server(0, environment=own) as client:
-            pass_of = partial(fuzz, str(client.base_url).rstrip("/"), folder, examples=examples)
-            # each a process of its own: Hypothesis parses source, which fails in threads of some Pythons 3.11
-            with ThreadPoolExecutor(TOGETHER) as together:
-                while told["calls"] < calls:
-                    for report in together.map(pass_of, range(seed, seed + TOGETHER)):
-                        count(told, report)
-                    seed += TOGETHER
-                    if told["failures"] or told["errored"]:
-                        break
+            for reports in passes(str(client.base_url).rstrip("/"), folder, seed, examples):
+                for report in reports:
+                    count(told, report)
+                if told["calls"] >= calls or told["failures"] or told["errored"]:
+                    break
     return told
 
 

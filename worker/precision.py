@@ -13,4 +13,5 @@ def doubts(device: torch.device, precision: str) -> list[str]:
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # private, as PyTorch 2.14 has no public way to ask
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
