@@ -60,8 +60,10 @@ JOBS = {"search": search, "fit": fit, "train": train}
 
 
 def work_for(job: str, seconds: float) -> None:
-    """Runs steps of a job for so long."""
-    step, until = JOBS[job](), time.monotonic() + seconds
+    """Runs steps of a job for so long, after one that may have to be compiled."""
+    step = JOBS[job]()
+    step()
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         step()
 

@@ -122,6 +122,7 @@ class LatentFit:
         self.note: str | None = None
         self._compiled: Callable[..., Any] | None = None
         if not self.batched and recipe.max_epochs >= self.COMPILE_FROM:
+            self._look_up()
             self._compiled = torch.compile(self._steps, fullgraph=True, options=COMPILER)
 
     def _trained(self) -> nn.Module:
@@ -242,6 +243,14 @@ class LatentFit:
         exp_avg_sq = BETA2 * exp_avg_sq + (1 - BETA2) * gradient * gradient
         vector = vector - rate * (exp_avg * scale1) / ((exp_avg_sq * scale2).sqrt() + ADAM_EPSILON)
         return vector, exp_avg, exp_avg_sq, losses
+
+    def _look_up(self) -> None:
+        """Takes a step and forgets it, so that all that is looked up once and kept has been.
+
+        The compiler cannot follow the lock of a `cached_property` (Python 3.11), and there would be none.
+        """
+        noise, rates = self._draw(1, torch.Generator())
+        self._step(*self._state, self.cells, noise[0], rates[0])
 
     def _steps(
         self, vector: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, batch: Cells, noise: Tensor, rates: Tensor
