@@ -110,7 +110,7 @@ def count(told: dict[str, Any], report: dict[str, Any]) -> None:
 
 
 def run(seed: int, calls: int, examples: int) -> dict[str, Any]:
-    """The figures of at least so many requests, by one seed after the other.
+    """The figures of at least so many requests, of as many seeds as that takes.
 
     The service stays open whatever keys the requests make and revoke.
     """

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from bench.peak import peak_mb
 from models.genotypes.search_space import DARTS
+from models.precision import doubts
 from models.searches.search import RECIPES, PCDARTSSearch, SearchRecipe
 from tests.models.searches.plain_supernet import PlainSupernet
 from tests.models.searches.test_search import images_like
 from tests.models.searches.test_supernet import copy_supernet
 from worker.memory import keep_freed
-from worker.precision import doubts
 
 ROUNDS = 7
 """Steps of which the median is told."""

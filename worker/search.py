@@ -8,8 +8,8 @@ from app.datasets import service as datasets
 from app.searches import service as searches
 from models.genotypes.genotype import Genotype
 from models.genotypes.search_space import SEARCH_SPACES
+from models.precision import doubts
 from models.searches.search import METHODS, Search, SearchRecipe
-from worker import precision
 from worker.runner import Finish, Run
 
 SKIP_WARNING = 0.5
@@ -31,7 +31,7 @@ def run(run: Run) -> Finish:
         "device": str(run.device),
         "threads": run.threads.chosen,
         "skip_connections": genotype.count("skip_connect"),
-        "warnings": _warnings(genotype, search) + precision.doubts(run.device, search.recipe.precision),
+        "warnings": _warnings(genotype, search) + doubts(run.device, search.recipe.precision),
     }
     accuracy = None if continuous is None else trained.history[-1]["search_accuracy"]
 

@@ -14,7 +14,7 @@ from statistics import median
 import torch
 
 ROUNDS = 4
-"""Measured steps of each number of threads, after one that is not counted."""
+"""Measured steps of each number of threads at most, after one that is not counted."""
 
 FEWEST_ROUNDS, CLEARLY = 2, 1.5
 """Measured steps after which a number of threads is not tried any more if its fastest one took so many times
@@ -91,12 +91,7 @@ class Threads:
 
     def _tried(self, seconds: float) -> bool:
         self._measured[self._turn()].append(seconds)
-        counted = {n: self._measured[n][1:] for n in self._left}
-        rounds = min(map(len, counted.values()))
-        if rounds == max(map(len, counted.values())) and rounds >= FEWEST_ROUNDS:
-            best = min(map(max, counted.values()))
-            self._left = [n for n in self._left if min(counted[n]) <= CLEARLY * best]
-        over = len(self._left) == 1 or rounds == ROUNDS
+        over = self._turn() == self._left[0] and self._decided()  # at the end of a round
         if over:
             self.seconds = {n: median(taken[1:]) for n, taken in self._measured.items()}
             best = min(self.seconds.values())
@@ -104,6 +99,15 @@ class Threads:
             self._left = []
         self._use(self._turn())
         return over
+
+    def _decided(self) -> bool:
+        """Whether all rounds are over, or one number is left after those that are clearly slower went."""
+        counted = {n: self._measured[n][1:] for n in self._left}
+        rounds = len(counted[self._left[0]])
+        if rounds >= FEWEST_ROUNDS:
+            best = min(map(max, counted.values()))
+            self._left = [n for n in self._left if min(counted[n]) <= CLEARLY * best]
+        return rounds == ROUNDS or len(self._left) == 1
 
     def _use(self, count: int) -> None:
         if torch.get_num_threads() != count:

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.trainings import service as trainings
-from worker import precision
+from models.precision import doubts
 from worker.distributed import Processes
 from worker.runner import Finish, Run
 from worker.threads import Threads
@@ -51,7 +51,7 @@ def run(run: Run) -> Finish:
             "macs": macs,
             "train_seconds": trained.seconds,
             "threads": run.threads.chosen,
-            "warnings": precision.doubts(run.device, training.recipe.precision),
+            "warnings": doubts(run.device, training.recipe.precision),
         }
         return result, {
             "evaluation": f"/v1/evaluations/{row.id}",

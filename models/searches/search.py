@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from models.errors import require_finite
 from models.genotypes.genotype import ContinuousGenotype, Genotype
 from models.genotypes.network import StemChoice, has_large_stem
 from models.genotypes.search_space import SearchSpace
+from models.precision import Precision, computed_in
 from models.searches.limits import Limits, discretise_within, random_within
 from models.searches.supernet import SUPERNETS
 
@@ -55,7 +56,7 @@ class SearchRecipe:
     max_skip_connections: Annotated[int, Ge(0)] | None = None
     max_params: Annotated[int, Ge(1)] | None = None
     activation_checkpointing: bool = False
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
 
     @property
     def limits(self) -> Limits:
@@ -307,8 +308,7 @@ class PCDARTSSearch(Search):
         return loss, logits, alpha_logits
 
     def _logits(self, images: Tensor) -> Tensor:
-        reduced = self.recipe.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=reduced):
+        with computed_in(self.recipe.precision, self.device):
             logits: Tensor = self.net(images)
         return logits.float()
 

@@ -17,6 +17,7 @@ from models.errors import require_finite
 from models.genotypes.genotype import Genotype
 from models.genotypes.network import StemChoice
 from models.genotypes.size import AnyNetwork, NetworkShape, measure_macs
+from models.precision import Precision, computed_in
 from models.trainings.reference import Reference
 from models.trainings.scores import Scores, scores
 from models.trainings.world import ALONE, World
@@ -64,7 +65,7 @@ class TrainRecipe:
     train_images: Annotated[int, Ge(2)] | None = None
     validation_share: Annotated[float, Ge(0), Le(0.5)] = 0.05
     processes: Annotated[int, Ge(1), Le(64)] = 1
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
 
 
 RECIPES: dict[str, TrainRecipe] = {
@@ -344,7 +345,7 @@ class Training:
         part = slice(self.world.rank, None, self.world.size)
         for images, labels in split.batches(EVALUATED_TOGETHER, None):
             between_steps()
-            with self._precision():
+            with computed_in(self.recipe.precision, self.device):
                 logits, _ = self.net(self._input(normalise(images[part], self.statistics)))
             yield logits, labels[part]
 
@@ -369,7 +370,7 @@ class Training:
         # another size than the full batch's would be compiled anew
         full = len(images) == self.recipe.batch_size
         forward = self._compiled if full and self._compiled is not None else self._trained
-        with self._precision():
+        with computed_in(self.recipe.precision, self.device):
             logits, auxiliary = forward(self._input(images))
         loss = total = self._loss(logits, labels)
         if auxiliary is not None:
@@ -388,7 +389,3 @@ class Training:
 
     def _input(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last)
-
-    def _precision(self) -> torch.autocast:
-        reduced = self.recipe.precision == "bfloat16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=reduced)

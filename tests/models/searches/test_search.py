@@ -2,7 +2,6 @@
 
 import copy
 from dataclasses import replace
-from typing import Literal
 
 import pytest
 import torch
@@ -11,6 +10,7 @@ from models.datasets.data import DataError, ImageData
 from models.datasets.sources import load_digits, resident
 from models.errors import NonFiniteLoss
 from models.genotypes.search_space import DARTS, NAS_BENCH_201, SearchSpace
+from models.precision import Precision
 from models.searches.search import METHODS, RECIPES, PCDARTSSearch, RandomSearch, SearchRecipe
 
 CPU = torch.device("cpu")
@@ -103,7 +103,7 @@ def test_a_resumed_search_ends_bit_for_bit_as_one_that_was_never_stopped() -> No
     ("space", "precision"), [(DARTS, "float32"), (DARTS, "bfloat16"), (NAS_BENCH_201, "float32")]
 )
 def test_checkpointed_activations_give_the_same_search_bit_for_bit(
-    space: SearchSpace, precision: Literal["float32", "bfloat16"]
+    space: SearchSpace, precision: Precision
 ) -> None:
     ends = []
     for checkpointing in (False, True):

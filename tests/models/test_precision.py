@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from worker import precision
+from models import precision
 
 CPU = torch.device("cpu")
 

@@ -1,9 +1,19 @@
-"""Whether a device computes in the precision that a recipe asks for, or only imitates it."""
+"""In which precision networks are computed, and whether a device can or only imitates it."""
+
+from typing import Literal
 
 import torch
 
+Precision = Literal["float32", "bfloat16"]
+"""That of convolutions, products and what goes from one to the next; weights and sums are float32."""
 
-def doubts(device: torch.device, precision: str) -> list[str]:
+
+def computed_in(precision: Precision, device: torch.device) -> torch.autocast:
+    """A context in which networks compute in a precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def doubts(device: torch.device, precision: Precision) -> list[str]:
     """A sentence for the result of a job in bfloat16 on a device that has no instructions for it."""
     if precision != "bfloat16" or _has_bfloat16(device):
         return []
