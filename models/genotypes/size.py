@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from models.genotypes.genotype import Genotype
 from models.genotypes.network import LargeStem, Network, StemChoice, has_large_stem
@@ -195,7 +197,32 @@ def _operation(name: str, channels: int, stride: int) -> nn.Module:
 
 
 def _macs(module: nn.Module, images: Tensor) -> int:
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
+    with _Counter() as counter, torch.no_grad():
         module(images)
-    return counter.get_total_flops() // 2
+    return counter.flops // 2
+
+
+class _Counter(TorchDispatchMode):
+    """Counts operations by PyTorch's formulas, in its own thread alone.
+
+    PyTorch's own `FlopCounterMode` hooks into the modules of all threads, and fails those that infer meanwhile
+    (2.14.1).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        formula = flop_registry.get(func.overloadpacket)
+        if formula is not None:
+            self.flops += formula(*args, **kwargs, out_val=out)
+        return out

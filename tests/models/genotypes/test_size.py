@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import pytest
@@ -133,3 +134,31 @@ def test_of_many_threads_that_ask_at_once_one_measures(monkeypatch: pytest.Monke
         costs = list(threads.map(lambda _: size.mac_costs(NAS_BENCH_201, shape), range(8)))
     assert len(measured) == 1
     assert all(cost is costs[0] for cost in costs)
+
+
+class _Waiting(nn.Module):
+    """A convolution that waits in the middle of its forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+        self.began, self.may_end = Event(), Event()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.began.set()
+        assert self.may_end.wait(60)
+        out: torch.Tensor = self.conv(images)
+        return out
+
+
+def test_other_threads_infer_while_one_counts() -> None:
+    waiting, linear, parameter = _Waiting(), nn.Linear(2, 3), nn.Parameter(torch.ones(4, 2))
+    with ThreadPoolExecutor(1) as pool:
+        counted = pool.submit(measure_macs, waiting, 1, 8)
+        assert waiting.began.wait(60)
+        try:
+            with torch.inference_mode():
+                assert linear(parameter).shape == (4, 3)
+        finally:
+            waiting.may_end.set()
+        assert counted.result() == 2 * 9 * 6 * 6  # and nothing of the other thread
