@@ -2,7 +2,7 @@
 
 Ways: `random`, architectures drawn at random; `evolution`, regularised evolution (Real et al., 2019; a
 population of ten, tournaments of five); and `ours`, `models.generation.campaign`, which chooses among 2,000
-random architectures and what a hundred draws near each of the best three give. A way sees validation
+random architectures and what a hundred draws around each of the best three give. A way sees validation
 accuracies; told is the test accuracy of its best by validation after so many trainings, as a mean over seeds.
 
 `scratch` starts from nothing, `cifar10_known` with 50 architectures known on CIFAR-10: ours takes them as a
@@ -26,7 +26,7 @@ from torch import Tensor
 
 from app.settings import get_settings
 from bench.tables import Figures, Table, columns, whole
-from bench.transfer import edit, neighbours
+from bench.transfer import around_best, edit
 from models.generation.campaign import Source, propose
 from models.generation.generate import pack
 from models.genotypes.genotype import random_tensor
@@ -83,7 +83,7 @@ def ours(table: Table, valid: Figures, known: Known, seed: int) -> Iterator[int]
         drawn = [random_tensor(RANDOM, space, generator)]
         for row in sorted(tried, key=lambda row: -valid[row])[:BEST]:
             best = table.genotypes[row][None]
-            drawn.append(neighbours(net, table.genotypes[tried], best, seed + len(tried), unique=False))
+            drawn.append(around_best(net, best, seed + len(tried), unique=False))
         pool = torch.cat(drawn)
         chosen = propose(table.genotypes[tried], valid[tried], pool, space, source)
         if chosen is not None:

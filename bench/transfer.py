@@ -1,16 +1,18 @@
 """Whether a neighbour of the best point is a good start, on tables of architectures that are all trained.
 
 For every source and target of a table: `n` architectures are known on the source, drawn at random, the best
-of them is the point, and three arms have 100 different architectures each: `near`, by equation 8 in the
-ready space at the default gamma of its search space; `mutation`, one or two random edits of the best, what
-anyone would do without a latent space; and `random`. `near_drawn` and `mutation_drawn` are 100 draws as they
-come, with repetitions, but not the best itself. Told is their percentile on the target, among all of the
-table, as a mean over the repetitions and over all pairs of different data sets.
+of them is the point, and the arms have 100 different architectures each: `near`, by equation 8 in the ready
+space at the default gamma of its search space; `around`, by deviations of the best one's own latent, as the
+service draws what it ranks by accuracy; `mutation`, one or two random edits of the best, what anyone would do
+without a latent space; and `random`. `near_drawn` and `mutation_drawn` are 100 draws as they come, with
+repetitions, but not the best itself. Told is their percentile on the target, among all of the table, as a
+mean over the repetitions and over all pairs of different data sets.
 
-The arms `near_ranked`, `mutation_ranked` and `random_ranked` are the best five of their 100 by the predictor
-of accuracy that is fitted to what is known on the source, by the one for other data sets in the tables and by
-the one for the same in the space of DARTS; those with `_apart` are any two of them two edits apart. `refused`
-is the share of repetitions in which the service would not rank, as what is known tells no order of itself.
+The arms `near_ranked` (of `around`), `near_gamma_ranked` (of `near`), `mutation_ranked` and `random_ranked`
+are the best five of 100 by the predictor of accuracy that is fitted to what is known on the source, by the
+one for other data sets in the tables and by the one for the same in the space of DARTS; those with `_apart`
+are any two of them two edits apart. `refused` is the share of repetitions in which the service would not
+rank, as what is known tells no order of itself.
 
 The tables are those of `bench/tables.py`. On the space of DARTS nothing is trained: there a ridge regression,
 fitted to what NAS-Bench-301's surrogate predicts, judges. Of the 199 trained DARTS genotypes the arms are
@@ -33,7 +35,7 @@ from torch import Tensor
 from app.settings import get_settings
 from bench.tables import Figures, Table, darts, read, surrogate, whole
 from models.generation.features import features, operations
-from models.generation.generate import generate, near, pack
+from models.generation.generate import DEVIATIONS, Draw, around, generate, near, pack
 from models.generation.predictor import Predictor, fit
 from models.generation.ranked import best as best_of
 from models.genotypes.genotype import edits, random_tensor
@@ -46,9 +48,12 @@ KNOWN, NEIGHBOURS, BEST_OF, REPETITIONS = (20, 200), 100, 5, 60
 APART = 2
 """Edits in which any two ranked architectures of the service differ at least."""
 
-ARMS = ("random", "mutation", "near")
+ARMS = ("random", "mutation", "near", "around")
 DRAWN = ("mutation_drawn", "near_drawn")
-RANKED = tuple(f"{arm}_ranked{apart}" for arm in ARMS for apart in ("", "_apart"))
+POOLS = {"random": "random", "mutation": "mutation", "near": "around", "near_gamma": "near"}
+"""The ranked arms, and which arm each is the best of."""
+
+RANKED = tuple(f"{arm}_ranked{apart}" for arm in POOLS for apart in ("", "_apart"))
 
 
 def mutations(best: Tensor, space: SearchSpace, rng: np.random.Generator) -> Tensor:
@@ -94,6 +99,17 @@ def neighbours(net: VGAE, known: Tensor, best: Tensor, seed: int, unique: bool =
     space = net.space
     z, point = encode(net, from_tensor(known, space)), encode(net, from_tensor(best, space))
     draw = near(point, spanning(net, z), space.gamma, torch.Generator().manual_seed(seed))
+    return _but_the_best(net, draw, best, unique)
+
+
+def around_best(net: VGAE, best: Tensor, seed: int, unique: bool = True) -> Tensor:
+    """Genotypes around the best by its own posterior; at most 100, all different if asked."""
+    generator = torch.Generator().manual_seed(seed)
+    draw = around(net, encode(net, from_tensor(best, net.space)), best, DEVIATIONS, generator)
+    return _but_the_best(net, draw, best, unique)
+
+
+def _but_the_best(net: VGAE, draw: Draw, best: Tensor, unique: bool) -> Tensor:
     found = generate(net, draw, (4 if unique else 8) * NEIGHBOURS, best, None, unique).genotypes
     return found[(found != best).flatten(1).any(1)][:NEIGHBOURS]
 
@@ -101,11 +117,12 @@ def neighbours(net: VGAE, known: Tensor, best: Tensor, seed: int, unique: bool =
 def ranked(arms: Mapping[str, Tensor], predictor: Predictor, space: SearchSpace) -> dict[str, Tensor]:
     """The best five of each arm by the predictor: as they are, and two edits apart as the service does."""
     found = {}
-    for arm in ARMS:
-        table, plain = features(arms[arm], space), operations(arms[arm], space)
-        scores = torch.from_numpy(predictor.predict(table, plain).scores)
-        found[f"{arm}_ranked"] = arms[arm][best_of(arms[arm], scores, BEST_OF, space, 0)]
-        found[f"{arm}_ranked_apart"] = arms[arm][best_of(arms[arm], scores, BEST_OF, space, APART)]
+    for arm, pool in POOLS.items():
+        drawn = arms[pool]
+        scores = predictor.predict(features(drawn, space), operations(drawn, space)).scores
+        for end, apart in (("", 0), ("_apart", APART)):
+            chosen = best_of(drawn, torch.from_numpy(scores), BEST_OF, space, apart)
+            found[f"{arm}_ranked{end}"] = drawn[chosen]
     return found
 
 
@@ -128,6 +145,7 @@ def repetition(table: Table, net: VGAE, source: str, n: int, seed: int) -> tuple
         "random": table.genotypes[others],
         "mutation": mutations(best, table.space, rng),
         "near": neighbours(net, labelled, best, seed),
+        "around": around_best(net, best, seed),
         "mutation_drawn": drawn_mutations(best, table.space, rng),
         "near_drawn": neighbours(net, labelled, best, seed, unique=False),
     }
@@ -230,6 +248,7 @@ def judged(folder: Path, repetitions: int) -> dict[str, Any]:
                 "random": random_tensor(NEIGHBOURS, DARTS, torch.Generator().manual_seed(seed)),
                 "mutation": mutations(best, DARTS, rng),
                 "near": neighbours(net, known, best, seed),
+                "around": around_best(net, best, seed),
             }
             changed.append(float(edits(arms["near"], best.expand_as(arms["near"]), DARTS).double().mean()))
             for arm, drawn in (arms | ranked(arms, predictor, DARTS)).items():

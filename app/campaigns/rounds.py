@@ -30,7 +30,7 @@ from app.settings import Settings
 from app.trainings import service as trainings
 from models.generation.campaign import Choice, Source, propose
 from models.generation.features import Figures
-from models.generation.generate import Generated, generate, near, uniform
+from models.generation.generate import Generated, generate, uniform
 from models.generation.halving import Step, Trial, step
 from models.genotypes.constraints import Constraints
 from models.genotypes.genotype import from_dict, to_tensor
@@ -240,7 +240,8 @@ class Round:
         pools = [self._drawn(uniform(self.space.box, generator), ELSEWHERE, tried)]
         if len(starts):
             points = encode(self.space.net, from_tensor(starts, self.space.space))
-            draw = near(points, self.space.box, self.space.space.gamma, generator)
+            step = generation.step_to_choose_from(self.space)
+            draw = generation.drawn_near(self.space, points, starts, step, generator)
             pools.append(self._drawn(draw, NEAR, tried, starts))
         pool = torch.cat([drawn.genotypes for drawn in pools])
         source = None if self.known is None else Source.of(*self.known, self.space.space)
@@ -260,7 +261,10 @@ class Round:
         reason: dict[str, Any] = {"kind": "uniform", "chosen_by": choice.by, "among": among}
         if drawn.sample.points is not None:
             start = int(drawn.sample.points[0])
-            reason |= {"kind": "near", "gamma": self.space.space.gamma}
+            reason |= {
+                "kind": "near",
+                **generation.step_to_choose_from(self.space).model_dump(exclude_none=True),
+            }
             if drawn.edits is not None:
                 reason["edits"] = int(drawn.edits[0])
             if start < len(ranked[:BEST]):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.experiments.verdicts import VerdictOut
-from app.generation.schemas import BetweenIn, DrawIn, Gamma, GenerateIn, NearIn, StartOut
+from app.generation.schemas import BetweenIn, DrawIn, GenerateIn, NearIn, StartOut, StepIn
 from app.genotypes.schemas import Chosen
 from app.jobs.schemas import Seeds
 from app.jobs.tables import JobStatus
@@ -73,10 +73,20 @@ class _Generated(_Arm, DrawIn):
         shared = {name: getattr(self, name) for name in ("count", *DrawIn.model_fields)}
         return GenerateIn(**start, **shared)
 
-    def _shown(self, gamma: float | None = None) -> str:
-        """The end of the arm's name: gamma, if it was given, and the order, if there is one."""
-        ranked = "" if self.rank is None else f" ranked by {self.rank.by}"
-        return f"{'' if gamma is None else f' {gamma:g}'}{ranked}"
+    def _shown(self) -> str:
+        """The end of the arm's name: the order, if there is one."""
+        return "" if self.rank is None else f" ranked by {self.rank.by}"
+
+
+class _Stepping(_Generated, StepIn):
+    def asked(self, **start: Any) -> GenerateIn:
+        return super().asked(gamma=self.gamma, deviations=self.deviations, **start)
+
+    def _shown(self) -> str:
+        """The end of the arm's name: how far it draws, if that was given, and the order, if there is one."""
+        gamma = "" if self.gamma is None else f" {self.gamma:g}"
+        deviations = "" if self.deviations is None else f" by {self.deviations:g} deviations"
+        return f"{gamma}{deviations}{super()._shown()}"
 
 
 class RandomArm(_Generated):
@@ -91,36 +101,34 @@ class RandomArm(_Generated):
         return planner.generated(self.asked(random="uniform"))
 
 
-class NearArm(_Generated):
+class NearArm(_Stepping):
     """An arm of architectures near the best point of a data set."""
 
     kind: Literal["near"]
     dataset_id: str
-    gamma: Gamma = None
 
     def default_name(self, dataset_name: DatasetName) -> str:
-        return f"near {dataset_name(self.dataset_id, 'dataset_id')}{self._shown(self.gamma)}"
+        return f"near {dataset_name(self.dataset_id, 'dataset_id')}{self._shown()}"
 
     def plan(self, planner: Planner[T]) -> T:
-        return planner.generated(self.asked(near=NearIn(dataset_id=self.dataset_id), gamma=self.gamma))
+        return planner.generated(self.asked(near=NearIn(dataset_id=self.dataset_id)))
 
 
-class BetweenArm(_Generated):
+class BetweenArm(_Stepping):
     """An arm of architectures between the best points of data sets, at weights or in steps."""
 
     kind: Literal["between"]
     dataset_ids: list[str] = Field(min_length=2, max_length=10)
     weights: list[float] | None = None
     steps: int | None = None
-    gamma: Gamma = None
 
     def default_name(self, dataset_name: DatasetName) -> str:
         names = [dataset_name(value, f"dataset_ids[{i}]") for i, value in enumerate(self.dataset_ids)]
-        return f"between {' and '.join(names)}{self._shown(self.gamma)}"
+        return f"between {' and '.join(names)}{self._shown()}"
 
     def plan(self, planner: Planner[T]) -> T:
         between = BetweenIn(dataset_ids=self.dataset_ids, weights=self.weights, steps=self.steps)
-        return planner.generated(self.asked(between=between, gamma=self.gamma))
+        return planner.generated(self.asked(between=between))
 
 
 class GenotypesArm(_Arm, Chosen):

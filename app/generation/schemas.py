@@ -142,15 +142,29 @@ class ConstraintsIn(Body):
         return self
 
 
-Gamma = Annotated[
-    float | None,
-    Field(
+class StepIn(Body):
+    """How far from its start a request draws: by `gamma` or by `deviations`."""
+
+    gamma: float | None = Field(
+        None,
         ge=0,
         le=1,
         description="How far from the point, as a share of the space's box; by default that of the search "
         "space, 0.1 for darts.",
-    ),
-]
+    )
+    deviations: float | None = Field(
+        None,
+        gt=0,
+        le=10,
+        description="In place of gamma: how far in standard deviations of the point's own latent, which "
+        "changes all edges alike. What is ranked by accuracy is drawn by 2.5 of them if neither is given.",
+    )
+
+    @model_validator(mode="after")
+    def _one_step(self) -> "StepIn":
+        if self.gamma is not None and self.deviations is not None:
+            raise ValueError("give gamma or deviations, not both")
+        return self
 
 
 class RankIn(Body):
@@ -205,7 +219,7 @@ class DrawIn(Body):
     rank: RankIn | None = None
 
 
-class GenerateIn(DrawIn):
+class GenerateIn(DrawIn, StepIn):
     """A request for new architectures: near a point, between points, at random, or for a data set."""
 
     model_config = ConfigDict(
@@ -222,7 +236,6 @@ class GenerateIn(DrawIn):
     for_dataset: str | None = Field(
         None, description="A data set; the start is the best point of the nearest one that has any."
     )
-    gamma: Gamma = None
     count: int = Field(1, ge=1)
 
     @model_validator(mode="after")
@@ -230,8 +243,9 @@ class GenerateIn(DrawIn):
         starts = (self.near, self.between, self.random, self.for_dataset)
         if sum(start is not None for start in starts) != 1:
             raise ValueError("give exactly one of near, between, random and for_dataset")
-        if self.random is not None and "gamma" in self.model_fields_set:
-            raise ValueError("gamma does not go with random")
+        for step in StepIn.model_fields:
+            if self.random is not None and step in self.model_fields_set:
+                raise ValueError(f"{step} does not go with random")
         limits = self.constraints.edits if self.constraints is not None else RangeIn()
         if self.random is not None and limits != RangeIn():
             raise ValueError("edits do not go with random, which has no start")
@@ -318,6 +332,7 @@ class GenerateOut(BaseModel):
     latent_space_id: str
     start: StartOut
     gamma: float | None
+    deviations: float | None = None
     seed: int
     sampled: int = Field(description="Latents drawn.")
     duplicates: int = Field(

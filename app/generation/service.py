@@ -23,6 +23,7 @@ from app.generation.schemas import (
     GenerateOut,
     RankIn,
     StartOut,
+    StepIn,
 )
 from app.genotypes import ranking
 from app.genotypes import service as genotypes
@@ -132,19 +133,18 @@ def draft(
     order = None
     if request.rank is not None:
         order = prediction.order(space.space, request.rank, shape, basis, settings, artifacts, timed)
-    gamma = None
-    if start.points is not None:
-        gamma = space.space.gamma if request.gamma is None else request.gamma
+    step = _step(space, request, start)
     with _turn(request):
-        generated = _generated(space, request, start, gamma, constraints, order)
-        sources = _sources(generated, space.space, start.shown, gamma, request, order, constraints)
+        generated = _generated(space, request, start, step, constraints, order)
+        sources = _sources(generated, space.space, start.shown, step, request, order, constraints)
         rows = described(generated, space, Origin.GENERATED if start.shown.points else Origin.RANDOM, sources)
     doubts = [*_inexact(space), *start.warnings, *tables.doubts(asked, space.space)]
     warnings = [*choice, *doubts, *(() if order is None else order.warnings)]
     answer = GenerateOut(
         latent_space_id=space.row.id,
         start=start.shown,
-        gamma=gamma,
+        gamma=step.gamma,
+        deviations=step.deviations,
         seed=request.seed,
         sampled=generated.sampled,
         duplicates=generated.duplicates,
@@ -209,18 +209,56 @@ def _start(
     return start, prediction.basis(session, space.space, request.rank, start.shown)
 
 
+def _step(space: OpenSpace, request: GenerateIn, start: starts.Start) -> StepIn:
+    """How far from its start a request draws; nothing where it draws at random."""
+    if start.points is None or request.gamma is not None or request.deviations is not None:
+        return StepIn(gamma=request.gamma, deviations=request.deviations)
+    if request.rank is not None and request.rank.by == "accuracy":
+        return step_to_choose_from(space)
+    return StepIn(gamma=space.space.gamma)
+
+
+def step_to_choose_from(space: OpenSpace) -> StepIn:
+    """How far from a start to draw where a predictor chooses: so that every edge is as likely to change.
+
+    Posteriors tell how far apart choices lie in spaces that were trained on random genotypes too; in others
+    equation 8 is all there is.
+    """
+    if space.net.recipe.random_genotypes:
+        return StepIn(deviations=generation.DEVIATIONS)
+    return StepIn(gamma=space.space.gamma)
+
+
+def drawn_near(
+    space: OpenSpace, points: Tensor, of_points: Tensor, step: StepIn, generator: torch.Generator
+) -> generation.Draw:
+    """Latents near points of a space, so far away.
+
+    Args:
+        space: the space.
+        points: `[points, nodes, latent dimension]`.
+        of_points: their genotypes, in the form of `genotype.to_tensor`.
+        step: by gamma or by deviations.
+        generator: of the directions.
+    """
+    if step.deviations is not None:
+        return generation.around(space.net, points, of_points, step.deviations, generator)
+    gamma = space.space.gamma if step.gamma is None else step.gamma
+    return generation.near(points, space.box, gamma, generator)
+
+
 def _generated(
     space: OpenSpace,
     request: GenerateIn,
     start: starts.Start,
-    gamma: float | None,
+    step: StepIn,
     constraints: Constraints | None,
     order: prediction.Order | None,
 ) -> generation.Generated:
     """The genotypes of a request: the first ones drawn, or with an order the best of many."""
     generator = torch.Generator().manual_seed(request.seed)
-    if start.points is not None and gamma is not None:
-        draw = generation.near(start.points, space.box, gamma, generator)
+    if start.points is not None and start.genotypes is not None:
+        draw = drawn_near(space, start.points, start.genotypes, step, generator)
     else:
         draws = {"uniform": generation.uniform, "prior": generation.prior}
         draw = draws[start.shown.kind](space.box, generator)
@@ -294,13 +332,15 @@ def _sources(
     generated: generation.Generated,
     search_space: SearchSpace,
     start: StartOut,
-    gamma: float | None,
+    step: StepIn,
     request: GenerateIn,
     order: prediction.Order | None,
     constraints: Constraints | None,
 ) -> list[dict[str, Any]]:
     """The source of each genotype: all that is needed to make it again."""
-    shared: dict[str, Any] = {"kind": start.kind, "gamma": gamma, "seed": request.seed}
+    shared: dict[str, Any] = {"kind": start.kind, "gamma": step.gamma, "seed": request.seed}
+    if step.deviations is not None:
+        shared["deviations"] = step.deviations
     if start.points:
         shared["points"] = [point.model_dump(exclude_none=True) for point in start.points]
     if start.nearest is not None:

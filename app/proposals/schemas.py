@@ -5,13 +5,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.generation.schemas import ConstraintsIn, Gamma, NearestOut, PointOut, RankedOut, RankIn
+from app.generation.schemas import ConstraintsIn, NearestOut, PointOut, RankedOut, RankIn, StepIn
 from app.jobs.schemas import Seed
 from app.naming import Labels, LabelsOut
 from models.genotypes.search_space import DEFAULT_SPACE
 
 
-class ProposalIn(Labels):
+class ProposalIn(Labels, StepIn):
     """A data set for which architectures are wanted; all else has a default, which the answer names."""
 
     model_config = ConfigDict(
@@ -27,7 +27,6 @@ class ProposalIn(Labels):
         description="On sizes of the network for this data set's images, with the recipe's channels and "
         "cells, or with a budget of `network` the largest that fit.",
     )
-    gamma: Gamma = None
     search_space: str = Field(DEFAULT_SPACE, description="Of the space, if none is named.")
     latent_space_id: str | None = Field(
         None, description="By default the newest trained one, or the ready space; `space` is the same."
@@ -104,7 +103,8 @@ class ProposalOut(LabelsOut):
     recipe: str
     settings: dict[str, Any] = Field(description="Every field of the recipe, as used.")
     limits: dict[str, Any] | None
-    gamma: float
+    gamma: float | None
+    deviations: float | None
     seed: int
     start: ChosenStartOut
     ranked: RankedOut | None

@@ -59,6 +59,7 @@ def propose(database: Database, request: ProposalIn, settings: Settings, artifac
             count=request.count,
             seed=request.seed,
             gamma=request.gamma,
+            deviations=request.deviations,
             unique=True,
             constraints=within,
             rank=request.rank,
@@ -187,7 +188,7 @@ def shown(session: Session, row: Proposal) -> ProposalOut:
             for name in ("id", "name", "note", "tags", "shared", "warnings", "created_at")
         },
         **{name: getattr(row, name) for name in ("recipe", "settings", "limits", "latent_space_id")},
-        **{name: row.answer[name] for name in ("gamma", "seed", "ranked")},
+        **{name: row.answer.get(name) for name in ("gamma", "deviations", "seed", "ranked")},
         dataset_id=dataset.id,
         dataset=dataset.name,
         search_space=space.search_space,

@@ -90,7 +90,8 @@ class ProposalInfo(_Shape):
     latent_space_id: str
     recipe: str
     settings: dict[str, Any]
-    gamma: float
+    gamma: float | None
+    deviations: float | None
     seed: int
     start: Start
     warnings: list[str]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from models.genotypes.constraints import Constraints
 from models.genotypes.genotype import edits
+from models.genotypes.graph import from_tensor
 from models.genotypes.search_space import SearchSpace
 from models.latent_spaces.vgae import VGAE, decode_and_repair
 
@@ -18,6 +19,10 @@ DRAWS_PER_GENOTYPE = 20
 
 FEWEST_DRAWS = 1_000
 """Latents drawn at least before limits are given up on."""
+
+DEVIATIONS = 2.5
+"""Standard deviations that `around` moves by where a predictor chooses: about as many edits as equation 8
+makes at the default gamma of each search space."""
 
 
 @dataclass(frozen=True)
@@ -60,17 +65,50 @@ def near(points: Tensor, members: Tensor, gamma: float, generator: torch.Generat
     low, high = members.amin(0), members.amax(0)
     extent = high - low
     normalised = torch.where(extent > 0, (points - low) / extent.clamp(min=1e-12), 0.0)
+
+    def moved(turn: Tensor, directions: Tensor) -> Tensor:
+        if gamma == 0:  # the point itself, not what rounding makes of it
+            return points[turn]
+        there = (normalised[turn] + gamma * directions) * extent + low
+        return torch.where(extent > 0, there, points[turn])
+
+    return _signed(points, moved, generator)
+
+
+@torch.no_grad()
+def around(
+    net: VGAE, points: Tensor, genotypes: Tensor, deviations: float, generator: torch.Generator
+) -> Draw:
+    """Latents around points by the posteriors of their genotypes, each of the points in turn.
+
+    `z' = z + k exp(logstd) d`, `d` the sign of a uniform draw from [-1, 1]. Equation 8 moves all coordinates
+    by the same share of the box. The latents of a node with few choices lie far apart in it, so it never
+    moves from one choice to another. Posteriors are as wide as latents lie apart: by deviations of these
+    every edge is about as likely to change.
+
+    Args:
+        net: the space's VGAE.
+        points: `[points, nodes, latent dimension]`.
+        genotypes: of the points, in the form of `genotype.to_tensor`.
+        deviations: `k`, more than 0; see `DEVIATIONS`.
+        generator: of the signs, on the CPU.
+    """
+    _, logstd = net.encode(from_tensor(genotypes, net.space))
+    steps = deviations * logstd.exp()
+    return _signed(points, lambda turn, directions: points[turn] + steps[turn] * directions, generator)
+
+
+def _signed(points: Tensor, moved: Callable[[Tensor, Tensor], Tensor], generator: torch.Generator) -> Draw:
+    """Draws that take points in turn and move each by random signs; `moved` has both and gives latents."""
     drawn = 0
 
     def draw(count: int) -> Sample:
         nonlocal drawn
         turn = torch.arange(drawn, drawn + count) % len(points)
         drawn += count
-        directions = torch.where(torch.rand((count, *low.shape), generator=generator) * 2 - 1 < 0, -1.0, 1.0)
-        if gamma == 0:  # the point itself, not what rounding makes of it
-            return Sample(points[turn], directions, turn)
-        moved = (normalised[turn] + gamma * directions) * extent + low
-        return Sample(torch.where(extent > 0, moved, points[turn]), directions, turn)
+        signs = torch.rand((count, *points.shape[1:]), generator=generator) * 2 - 1
+        directions = torch.where(signs < 0, -1.0, 1.0)
+        return Sample(moved(turn, directions), directions, turn)
 
     return draw
 

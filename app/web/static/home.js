@@ -119,7 +119,7 @@ function most() {
 function showSliders() {
   const number = Number(byId("count").value);
   byId("most-shown").textContent = most() === null ? "no limit" : short(most());
-  byId("gamma-shown").textContent = figure(Number(byId("gamma").value));
+  if (byId("gamma").dataset.moved) byId("gamma-shown").textContent = figure(Number(byId("gamma").value));
   byId("count-shown").textContent = WORDS[number] ?? `${number}`;
 }
 
@@ -142,7 +142,8 @@ async function propose(event) {
   byId("proposal").hidden = false;
   byId("proposal").replaceChildren(el("p", {}, "Decoding …"));
   try {
-    const body = { dataset_id: shown.dataset, count: Number(byId("count").value), gamma: Number(byId("gamma").value) };
+    const body = { dataset_id: shown.dataset, count: Number(byId("count").value) };
+    if (byId("gamma").dataset.moved) body.gamma = Number(byId("gamma").value);
     if (most() !== null) body.limits = { parameters: { max: most() } };
     const made = await ranked(body);
     await address({ proposal: made.id, experiment: "" });
@@ -222,6 +223,7 @@ drop.addEventListener("drop", (event) => { event.preventDefault(); const [file] 
 drop.addEventListener("submit", (event) => event.preventDefault());
 byId("dataset").addEventListener("change", ({ target }) => address({ dataset: target.value, proposal: "", experiment: "" }));
 byId("digits").addEventListener("click", async () => { try { await choose(await post("/v1/datasets", { name: "digits" })); } catch (error) { byId("upload-state").replaceChildren(problem(error)); } });
+byId("gamma").addEventListener("input", () => { byId("gamma").dataset.moved = "yes"; });
 for (const id of ["count", "most", "gamma"]) byId(id).addEventListener("input", showSliders);
 for (const id of ["recipe", "epochs", "seeds", "reference"]) byId(id).addEventListener("input", showEstimate);
 byId("propose").addEventListener("submit", propose);

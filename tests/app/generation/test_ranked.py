@@ -78,6 +78,37 @@ def test_ranked_architectures_are_better_and_differ_from_each_other(service: Ser
 
 
 @ONE_DATABASE
+def test_what_accuracy_ranks_is_drawn_by_deviations_unless_gamma_is_asked_for(
+    service: Service, digits: str
+) -> None:
+    evaluate(service, digits)
+    by_accuracy = {"rank": {"by": "accuracy", "draw": 50}}
+    for asked, gamma, deviations in (
+        ({}, 0.1, None),
+        ({"rank": {"by": "parameters", "draw": 50}}, 0.1, None),
+        (by_accuracy, None, 2.5),
+        (by_accuracy | {"gamma": 0.3}, 0.3, None),
+        (by_accuracy | {"deviations": 2}, None, 2.0),
+        ({"deviations": 3}, None, 3.0),
+    ):
+        answer = drawn(service, digits, **asked)
+        assert (answer["gamma"], answer["deviations"]) == (gamma, deviations)
+        source = answer["items"][0]["source"]
+        assert (source["gamma"], source.get("deviations")) == (gamma, deviations)
+        assert len(source["direction"]) == 14 * 10
+        assert answer["edits"]["max"] >= 2
+
+
+def test_a_space_of_members_alone_is_ranked_near_by_gamma(
+    service: Service, digits: str, latent_space: str
+) -> None:
+    evaluate(service, digits)
+    near = {"near": {"dataset_id": digits}, "rank": {"by": "accuracy", "draw": 5}}
+    answer = service.post(f"{latent_space}/generate", near)
+    assert (answer["gamma"], answer["deviations"]) == (0.1, None)
+
+
+@ONE_DATABASE
 def test_the_best_as_they_are_need_not_lie_apart(service: Service, digits: str) -> None:
     evaluate(service, digits)
     together = drawn(service, digits, count=40, rank={"by": "accuracy", "apart": 0, "draw": 400})
@@ -209,16 +240,22 @@ def test_arms_of_an_experiment_are_ranked(service: Service, digits: str) -> None
     arms = [
         {"kind": "near", "dataset_id": digits, "gamma": 0.2, "count": 4},
         {"kind": "near", "dataset_id": digits, "gamma": 0.2, "count": 4, "rank": {"by": "accuracy"}},
+        {"kind": "near", "dataset_id": digits, "deviations": 2, "count": 4},
         {"kind": "random", "count": 4, "rank": {"by": "accuracy", "dataset_id": digits}},
     ]
     body = {"dataset_ids": [digits], "recipe": "quick", "seeds": [1], "arms": arms}
     path = service.post("/v1/experiments", body)["links"]["experiment"]
     made = service.get("/v1/genotypes", limit=100)["items"]
     told = [item["source"].get("ranked") for item in made if item["origin"] in ("generated", "random")]
-    assert sum(found is None for found in told) == 4
+    assert sum(found is None for found in told) == 8
     assert [found["dataset_id"] for found in told if found is not None] == [digits] * 8
     names = [arm["name"] for arm in service.get(path)["arms"]]
-    assert names == ["near digits 0.2", "near digits 0.2 ranked by accuracy", "random ranked by accuracy"]
+    assert names == [
+        "near digits 0.2",
+        "near digits 0.2 ranked by accuracy",
+        "near digits by 2 deviations",
+        "random ranked by accuracy",
+    ]
 
 
 @ONE_DATABASE

@@ -54,6 +54,21 @@ def test_a_fresh_service_proposes_for_an_upload_with_no_other_call(service: Serv
 
 
 @ONE_DATABASE
+def test_a_proposal_tells_by_what_its_architectures_were_drawn(service: Service) -> None:
+    photos(service)
+    for asked, gamma, deviations in (
+        ({}, 0.1, None),
+        ({"gamma": 0.2}, 0.2, None),
+        ({"deviations": 3}, None, 3),
+    ):
+        made = service.post("/v1/proposals", {"dataset": "photos", "count": 1, **asked})
+        assert (made["gamma"], made["deviations"]) == (gamma, deviations)
+        assert service.get(f"/v1/proposals/{made['id']}") == made
+    both = {"dataset": "photos", "gamma": 0.1, "deviations": 3}
+    assert service.refused("/v1/proposals", both) == ["body"]
+
+
+@ONE_DATABASE
 def test_the_exports_of_a_proposal_have_the_size_that_it_tells(service: Service) -> None:
     photos(service)
     (item,) = service.post("/v1/proposals", {"dataset": "photos", "count": 1})["items"]

@@ -5,9 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.generation.generate import between, generate, near, pack, prior, uniform
+from models.generation.generate import around, between, generate, near, pack, prior, uniform
 from models.genotypes.constraints import Constraints, Range
 from models.genotypes.genotype import from_tensor, random_tensor
+from models.genotypes.graph import from_tensor as graph_of
 from models.genotypes.search_space import DARTS
 from models.latent_spaces.vgae import PRESETS, VGAE
 
@@ -48,6 +49,24 @@ def test_the_same_seed_gives_the_same_latents(seed: int, gamma: float) -> None:
     torch.testing.assert_close(
         (first - members[0]).abs(), (gamma * extent).expand(4, 2, 2), atol=1e-5, rtol=1e-4
     )
+
+
+@given(st.integers(0, 2**31 - 1), st.floats(0.01, 10))
+def test_around_moves_every_coordinate_by_deviations_of_its_own_posterior(seed: int, k: float) -> None:
+    net = VGAE(DARTS, PRESETS["default"])
+    genotypes = random_tensor(2, DARTS, seeded(seed))
+    with torch.no_grad():
+        mu, logstd = net.encode(graph_of(genotypes, DARTS))
+    draw = around(net, mu, genotypes, k, seeded(seed))
+    sample, again = draw(3), around(net, mu, genotypes, k, seeded(seed))(3)
+    assert torch.equal(sample.latents, again.latents)
+    assert sample.points is not None
+    assert sample.points.tolist() == [0, 1, 0]
+    assert draw(1).points == 1  # where the draw before left off
+    assert sample.directions is not None
+    expected = mu[[0, 1, 0]] + k * logstd[[0, 1, 0]].exp() * sample.directions
+    torch.testing.assert_close(sample.latents, expected)
+    assert 0.3 < float((sample.directions > 0).float().mean()) < 0.7
 
 
 def test_uniform_latents_lie_in_the_box_of_the_members() -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.generation.generate import generate, near
+from models.generation.generate import DEVIATIONS, around, generate, near
 from models.genotypes.genotype import edits, every, random_tensor, to_tensor
 from models.genotypes.graph import from_tensor
 from models.genotypes.published import PUBLISHED
@@ -51,6 +51,24 @@ def test_a_point_of_a_small_space_has_many_neighbours(space: SearchSpace) -> Non
         assert generated.edits is not None
         assert 1 <= float(generated.edits.double().mean()) <= 3
     assert sorted(few)[5] >= 80
+
+
+@pytest.mark.parametrize(
+    "space", [DARTS, NAS_BENCH_201, TRANSNAS_BENCH_101_MICRO], ids=lambda space: space.name
+)
+def test_in_deviations_every_edge_changes_while_equation_8_keeps_the_first_ones(space: SearchSpace) -> None:
+    net = ready.load(space)
+    starts = random_tensor(100, space, torch.Generator().manual_seed(3))
+    points = encode(net, from_tensor(starts, space))
+    of_deviations = around(net, points, starts, DEVIATIONS, torch.Generator().manual_seed(1))(4_000)
+    of_box = near(points, spanning(net, points), space.gamma, torch.Generator().manual_seed(1))(4_000)
+    changed, by_box = (
+        (decode(net, sample.latents) != starts[sample.points]).any(-1).float().mean(0)
+        for sample in (of_deviations, of_box)
+    )
+    assert float(by_box[:, 0].max()) < 0.01
+    assert float(changed.min()) > float(changed.max()) / 3
+    assert 1 <= float(changed.sum()) <= 4
 
 
 @pytest.mark.parametrize("known", [0, 5, 200])
