@@ -62,10 +62,5 @@ def serving(home: Path, workers: int = 1) -> Iterator[Served]:
     try:
         yield served
     finally:
-        family = psutil.Process(served.process.pid).children(recursive=True)
-        served.process.terminate()
-        served.process.wait()
-        for process in family:
-            if process.is_running():
-                process.kill()
+        served.kill()
         shutil.rmtree(home, ignore_errors=True)

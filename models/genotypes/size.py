@@ -205,8 +205,8 @@ def _macs(module: nn.Module, images: Tensor) -> int:
 class _Counter(TorchDispatchMode):
     """Counts operations by PyTorch's formulas, in its own thread alone.
 
-    PyTorch's own `FlopCounterMode` hooks into the modules of all threads, and fails those that infer meanwhile
-    (2.14.1).
+    PyTorch's own `FlopCounterMode` hooks into the modules of all threads, and fails those that infer
+    meanwhile (2.14.1).
     """
 
     def __init__(self) -> None:

@@ -59,7 +59,7 @@ class AsyncDataset:
             max_parameters, max_macs: of a network for these images.
             limits: others, as in `POST /v1/proposals`.
             rank: an order to choose by, as there.
-            fields: other fields of the request, as `gamma`, `recipe`, `space`, `seed`, `name`.
+            fields: other fields of the request, as `gamma`, `deviations`, `recipe`, `space`, `seed`, `name`.
         """
         limits = dict(limits or {})
         for name, most in (("parameters", max_parameters), ("macs", max_macs)):

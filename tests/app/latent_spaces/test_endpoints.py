@@ -29,7 +29,8 @@ def test_a_space_knows_its_members_recipe_losses_and_version(
 
 @ONE_DATABASE
 def test_the_curve_is_in_the_events(service: Service, published: list[str]) -> None:
-    body = {"genotype_ids": published[:3], "overrides": {"max_epochs": 1_000, "random_genotypes": 0}}
+    small = {"embedding": 8, "hidden": 16, "max_epochs": 1_000, "random_genotypes": 0}
+    body = {"genotype_ids": published[:3], "overrides": small}
     job_id = service.post("/v1/latent-spaces", body)["id"]
     service.run_jobs()
     events = service.get(f"/v1/jobs/{job_id}/events")["items"]

@@ -4,7 +4,7 @@ import io
 import zipfile
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Request, expect
 
 from tests.serving import Served
 
@@ -83,3 +83,22 @@ def test_what_is_no_archive_is_told_in_the_page(page: Page, site: Served, tmp_pa
     page.evaluate("document.getElementById('propose').noValidate = true")
     page.get_by_role("button", name="Propose").click()
     expect(page.locator("#proposal .problem")).to_contain_text("count")
+
+
+def test_how_near_is_the_services_choice_until_it_is_moved(page: Page, site: Served) -> None:
+    def is_proposal(request: Request) -> bool:
+        return request.method == "POST" and request.url.endswith("/v1/proposals")
+
+    page.goto(site.url)
+    page.get_by_role("button", name="Try it with digits").click()
+    page.fill("#count", "1")
+    expect(page.locator("#gamma-shown")).to_have_text("by default")
+    with page.expect_request(is_proposal) as asked:
+        page.get_by_role("button", name="Propose one").click()
+    assert "gamma" not in asked.value.post_data_json
+    expect(page.locator("#cards .card")).to_have_count(1)
+    page.locator("#gamma").fill("0.2")
+    expect(page.locator("#gamma-shown")).to_have_text("0.20")
+    with page.expect_request(is_proposal) as asked:
+        page.get_by_role("button", name="Propose one").click()
+    assert asked.value.post_data_json["gamma"] == 0.2
