@@ -240,8 +240,8 @@ class Round:
         pools = [self._drawn(uniform(self.space.box, generator), ELSEWHERE, tried)]
         if len(starts):
             points = encode(self.space.net, from_tensor(starts, self.space.space))
-            step = generation.step_to_choose_from(self.space)
-            draw = generation.drawn_near(self.space, points, starts, step, generator)
+            near = generation.step_to_choose_from(self.space)
+            draw = generation.drawn_near(self.space, points, starts, near, generator)
             pools.append(self._drawn(draw, NEAR, tried, starts))
         pool = torch.cat([drawn.genotypes for drawn in pools])
         source = None if self.known is None else Source.of(*self.known, self.space.space)
@@ -261,10 +261,8 @@ class Round:
         reason: dict[str, Any] = {"kind": "uniform", "chosen_by": choice.by, "among": among}
         if drawn.sample.points is not None:
             start = int(drawn.sample.points[0])
-            reason |= {
-                "kind": "near",
-                **generation.step_to_choose_from(self.space).model_dump(exclude_none=True),
-            }
+            near = generation.step_to_choose_from(self.space)
+            reason |= {"kind": "near", **near.model_dump(exclude_none=True)}
             if drawn.edits is not None:
                 reason["edits"] = int(drawn.edits[0])
             if start < len(ranked[:BEST]):

@@ -332,7 +332,7 @@ class GenerateOut(BaseModel):
     latent_space_id: str
     start: StartOut
     gamma: float | None
-    deviations: float | None = None
+    deviations: float | None
     seed: int
     sampled: int = Field(description="Latents drawn.")
     duplicates: int = Field(

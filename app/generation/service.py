@@ -243,8 +243,8 @@ def drawn_near(
     """
     if step.deviations is not None:
         return generation.around(space.net, points, of_points, step.deviations, generator)
-    gamma = space.space.gamma if step.gamma is None else step.gamma
-    return generation.near(points, space.box, gamma, generator)
+    assert step.gamma is not None
+    return generation.near(points, space.box, step.gamma, generator)
 
 
 def _generated(
