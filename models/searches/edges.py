@@ -29,8 +29,8 @@ ALIGNMENT = 8
 takes eight times as long as normalising 16 (PyTorch 2.14.1)."""
 
 REGISTER, MANY, PIXELS = 16, 1 << 16, 8
-"""Channels that fill a register of a CPU with AVX-512; numbers from which on a gradient of its own pays for
-other channels; and pixels whose channels stand in a row there."""
+"""Channels on whose multiples PyTorch's gradient of a normalisation is fast, with AVX2 as with AVX-512;
+numbers from which on another one pays for other channels; and pixels whose channels stand in a row there."""
 
 SEPARABLE = {"sep_conv_3x3": 3, "sep_conv_5x5": 5}
 DILATED = {"dil_conv_3x3": 3, "dil_conv_5x5": 5}
@@ -259,9 +259,9 @@ class StateEdges(nn.Module):
 class _Normalised(torch.autograd.Function):
     """Batch normalisation over a batch, with a gradient of its own for few channels on a CPU.
 
-    PyTorch's takes up to eight times as long on 8 or 24 channels as on 16 or 32 (PyTorch 2.14.1, AVX-512):
-    what does not fill a register, it computes number by number. Here rows are as long as several pixels, so
-    that they do: with `x_hat = (x - mean) * inverse`, `dx = weight * inverse * (g - sum(g) / n - x_hat *
+    PyTorch's takes up to eight times as long on 8 or 24 channels as on 16 or 32 (PyTorch 2.14.1), as if what
+    does not fill a register were computed number by number. Here rows are as long as several pixels, so that
+    they do: with `x_hat = (x - mean) * inverse`, `dx = weight * inverse * (g - sum(g) / n - x_hat *
     sum(g * x_hat) / n)` (Ioffe, Szegedy, 2015, section 3).
     """
 
