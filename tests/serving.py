@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from alembic import command
 
+from app.database import alembic_config
+from app.settings import Settings
 from bench.servers import VGAE_NAS, listens
 
 PATIENCE_SECONDS = 300
@@ -45,13 +48,19 @@ def environment_of(home: Path) -> dict[str, str]:
     return environment
 
 
+def migrate(home: Path) -> None:
+    """Brings the database of a folder to head, in this process, which has imported all that it takes."""
+    url = Settings(home=home, database_url="").database_url
+    command.upgrade(alembic_config(url), "head")
+
+
 def start(home: Path, workers: int = 1, port: int = 0) -> Served:
     """Starts a service and waits until it listens."""
     environment, log = environment_of(home), home / "log"
-    subprocess.run([VGAE_NAS, "migrate"], env=environment, check=True, timeout=PATIENCE_SECONDS)
+    migrate(home)
     with log.open("wb") as out:
-        command = [VGAE_NAS, "serve", "--port", str(port), "--workers", str(workers)]
-        server = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
+        serve = [VGAE_NAS, "serve", "--port", str(port), "--workers", str(workers)]
+        server = subprocess.Popen(serve, env=environment, stdout=out, stderr=out)
     return Served(listens(log, server), home, server)
 
 

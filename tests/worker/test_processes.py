@@ -22,6 +22,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.app.searches.test_endpoints import TINY
 from tests.conftest import LONG, Service
+from tests.serving import migrate
 
 SLOW = {**TINY, "epochs": 8, "channels": 16, "train_images": 256}
 """A search that takes several seconds."""
@@ -203,8 +204,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[bytes
     servers: list[subprocess.Popen[bytes]] = []
 
     def start(*options: str) -> tuple[subprocess.Popen[bytes], str]:
-        migrate = [COMMAND, "migrate"]
-        subprocess.run(migrate, env=environment, check=True, capture_output=True, timeout=PATIENCE_SECONDS)
+        migrate(tmp_path)
         log = tmp_path / "serve.log"
         with log.open("wb") as out:
             server = subprocess.Popen(

@@ -155,6 +155,14 @@ def test_what_is_raised_between_epochs_stops_the_training() -> None:
     assert space.epoch == 0
 
 
+def test_denormal_numbers_are_zero_in_steps_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LatentFit, "REPORT_EVERY", 2)
+    smallest, within = torch.full((64,), 1e-30), []
+    fit(3, MIXED).run(lambda: within.append(smallest * 1e-10))
+    assert [int(product.count_nonzero()) for product in within] == [0, 0]
+    assert (smallest * 1e-10).count_nonzero() == 64
+
+
 def test_one_member_is_too_few() -> None:
     with pytest.raises(LatentError, match="at least 2"):
         fit(1, SHORT)
