@@ -31,8 +31,8 @@ from torch import Tensor
 
 from app.settings import get_settings
 from bench.tables import Figures, Table, columns, whole
-from bench.transfer import around_best, edit
-from models.generation.campaign import Source, propose
+from bench.transfer import around_best, edit, half_interval
+from models.generation.campaign import FORGOTTEN, Source, propose
 from models.generation.generate import pack
 from models.genotypes.genotype import random_tensor
 from models.genotypes.search_space import NAS_BENCH_201
@@ -41,7 +41,7 @@ from models.latent_spaces import ready
 TARGETS = {"cifar100": "cifar100", "imagenet16-120": "imagenet16"}
 STARTS = ("scratch", "cifar10_known")
 TRAININGS, SEEDS, KNOWN, BEST = (5, 10, 20, 50, 100), 20, 50, 3
-LATE = (32, 50, 100)
+LATE = (FORGOTTEN, 50, 100)
 POPULATION, TOURNAMENT, RANDOM = 10, 5, 2_000
 
 Known = tuple[Tensor, Figures] | None
@@ -140,10 +140,9 @@ def ahead(known: list[list[int]], scratch: list[list[int]], valid: Figures, test
     figures = {}
     for name, accuracy in (("validation", valid), ("test", test)):
         difference = accuracy[theirs] - accuracy[others]
-        half = 1.96 * difference.std(0, ddof=1) / len(difference) ** 0.5
         figures[name] = {
             str(count): {"mean": round(float(mean), 3), "half_interval": round(float(width), 3)}
-            for count, mean, width in zip(LATE, difference.mean(0), half, strict=True)
+            for count, mean, width in zip(LATE, difference.mean(0), half_interval(difference), strict=True)
         }
     return figures
 
@@ -159,16 +158,18 @@ def main() -> None:
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as processes:
         for target, name in TARGETS.items():
             valid, test = measured[f"{name}_valid"], measured[f"{name}_test"]
-            figures[target] = {"best_by_validation": round(float(test[valid.argmax()]), 2)}
-            ours = []
-            for start in STARTS:
-                runs = {
+            runs = {
+                start: {
                     label: list(processes.map(partial(replay, label, target, start), seeds)) for label in WAYS
                 }
-                figures[target][start] = ways(runs, valid, test)
-                ours.append(runs["ours"])
-                print(target, start, figures[target][start], flush=True)
-            figures[target]["ahead"] = ahead(ours[1], ours[0], valid, test)
+                for start in STARTS
+            }
+            figures[target] = {
+                "best_by_validation": round(float(test[valid.argmax()]), 2),
+                **{start: ways(runs[start], valid, test) for start in STARTS},
+                "ahead": ahead(runs["cifar10_known"]["ours"], runs["scratch"]["ours"], valid, test),
+            }
+            print(target, figures[target], flush=True)
     print(json.dumps(figures))
 
 

@@ -206,10 +206,15 @@ def _summary(
     return {**_compared(means), "pairs": pairs}
 
 
+def half_interval(values: Figures) -> Figures:
+    """Half of the 95 % interval of a mean over the first dimension."""
+    return np.asarray(1.96 * values.std(0, ddof=1) / len(values) ** 0.5)
+
+
 def _compared(means: Mapping[str, Figures]) -> dict[str, float]:
     """Mean percentiles of the arms, and the paired tests of `near` against the others."""
     difference = means["near"] - means["mutation"]
-    half = 1.96 * difference.std(ddof=1) / len(difference) ** 0.5
+    half = half_interval(difference)
     return {
         **{f"{arm}_percentile": round(float(values.mean()), 2) for arm, values in means.items()},
         "near_minus_mutation": round(float(difference.mean()), 2),

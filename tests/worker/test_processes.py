@@ -20,9 +20,10 @@ from app.jobs import queue
 from app.jobs.tables import JobKind, Message
 from app.main import create_app
 from app.settings import Settings
+from bench.servers import VGAE_NAS, listens
 from tests.app.searches.test_endpoints import TINY
 from tests.conftest import LONG, Service
-from tests.serving import migrate
+from tests.serving import environment_of, migrate
 
 SLOW = {**TINY, "epochs": 8, "channels": 16, "train_images": 256}
 """A search that takes several seconds."""
@@ -193,13 +194,10 @@ def test_a_stopped_worker_gives_its_job_back_and_another_goes_on(
     assert any("ends" in event for event in ours)
 
 
-COMMAND = str(Path(sys.executable).parent / "vgae-nas")
-
-
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[bytes], str]]]:
     """Starts `vgae-nas serve` in the test's folder; gives the process and its address once it listens."""
-    environment = {**os.environ, "VGAE_NAS_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    environment = environment_of(tmp_path)
     environment |= {f"VGAE_NAS_{name.upper()}": str(value) for name, value in FAST_LEASES.items()}
     servers: list[subprocess.Popen[bytes]] = []
 
@@ -208,15 +206,10 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[bytes
         log = tmp_path / "serve.log"
         with log.open("wb") as out:
             server = subprocess.Popen(
-                [COMMAND, "serve", "--port", "0", *options], env=environment, stdout=out, stderr=out
+                [VGAE_NAS, "serve", "--port", "0", *options], env=environment, stdout=out, stderr=out
             )
         servers.append(server)
-        patience = time.monotonic() + PATIENCE_SECONDS
-        while b"Uvicorn running on " not in log.read_bytes():
-            assert server.poll() is None, log.read_text()
-            assert time.monotonic() < patience, log.read_text()
-            time.sleep(0.05)
-        return server, log.read_text().split("Uvicorn running on ")[1].split()[0]
+        return server, listens(log, server)
 
     yield start
     for server in servers:
@@ -233,7 +226,7 @@ def workers_of(server: "subprocess.Popen[bytes]") -> list[psutil.Process]:
 def test_serve_refuses_a_database_without_a_schema(tmp_path: Path) -> None:
     environment = {**os.environ, "VGAE_NAS_HOME": str(tmp_path)}
     refused = subprocess.run(
-        [COMMAND, "serve"], env=environment, capture_output=True, timeout=PATIENCE_SECONDS
+        [VGAE_NAS, "serve"], env=environment, capture_output=True, timeout=PATIENCE_SECONDS
     )
     assert refused.returncode == 1
     assert b"vgae-nas migrate" in refused.stderr
