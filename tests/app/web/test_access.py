@@ -1,5 +1,6 @@
 """Who may look, what pages of other sites may do, and that pages suit everyone."""
 
+import re
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -161,7 +162,7 @@ def test_the_first_thing_that_the_keyboard_reaches_skips_to_the_content(page: Pa
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
     page.keyboard.press("Enter")
-    assert page.url.endswith("#main")
+    expect(page).to_have_url(re.compile("#main$"))
     page.get_by_role("button", name="Light or dark").click()
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     page.reload()
